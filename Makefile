@@ -1,0 +1,45 @@
+# One command per duty, the same for people and for CI.
+# Needs git, make, gcc and Python 3.11 to 3.13; makes its own .venv from requirements.lock.
+SHELL := /bin/bash
+PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
+	$$p -c 'import sys; sys.exit(not (3,11) <= sys.version_info[:2] <= (3,13))' 2>/dev/null && echo $$p && break; done)
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: demo test lint bench clean setup lock
+
+demo: $(READY)
+	@$(BIN)/cityforge demo
+
+test: $(READY)
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: $(READY)
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+
+bench: $(READY)
+	@$(BIN)/python tests/benchmarks/figures.py $(ARGS)
+
+setup: $(READY)
+
+$(READY): requirements.lock pyproject.toml
+	@test -n "$(PYTHON)" || { echo "expected Python 3.11 to 3.13, found none: install one, or name it: make PYTHON=/path/to/python3.11"; exit 1; }
+	@echo "setting up $(VENV) with $$($(PYTHON) -V) (about 7 GB of disk, once)"
+	@$(PYTHON) -c 'import shutil,sys; free=shutil.disk_usage(".").free/1e9; sys.exit(f"expected 9 GB of free disk, found {free:.1f} GB: free some" if free < 9 else 0)'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check 'uv>=0.9'
+	@$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $(READY)
+
+# Write requirements.lock again from pyproject.toml (after a change of dependencies).
+lock: $(READY)
+	@$(BIN)/uv pip compile pyproject.toml --all-extras --generate-hashes --universal --python-version 3.11 \
+		--no-emit-index-url --no-header --quiet -o requirements.lock
+
+clean:
+	rm -rf $(VENV) .cityforge .pytest_cache .mypy_cache .ruff_cache dist
+	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +

@@ -1,0 +1,57 @@
+"""What a label file says, before it is matched with stored frames."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelledBox:
+    """One box as its file states it: xyxy in pixels of the image the file speaks of."""
+
+    image: str  # the image as the file names it
+    cls: str
+    x1: float
+    y1: float
+    x2: float
+    y2: float
+    where: str  # file and row, for messages
+    track_id: str | None = None
+    annotator: str | None = None
+    annotation_id: str | None = None
+    lead_time_s: float | None = None
+    updated_at: datetime | None = None
+    origin: str = "imported"  # human, assisted, imported
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelledImage:
+    """One image that a label file speaks of, with boxes or without any."""
+
+    name: str
+    width: int | None = None  # pixels, where the file states them
+    height: int | None = None
+    footage: str | None = None  # name of the film, where the image is a moment of one
+    pts_s: float | None = None
+    where: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rejected:
+    """A row that cannot be used, and why."""
+
+    where: str
+    reason: str
+    found: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelFile:
+    """All that one label file (or folder) says; nothing in it is dropped in silence."""
+
+    source: str
+    images: list[LabelledImage] = field(default_factory=list)
+    boxes: list[LabelledBox] = field(default_factory=list)
+    rejected: list[Rejected] = field(default_factory=list)
+    classes: list[str] = field(default_factory=list)

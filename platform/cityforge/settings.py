@@ -1,0 +1,66 @@
+"""Where services live: CITYFORGE_* variables, or a `.env` file at the project root."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import MutableMapping
+from pathlib import Path
+
+from pydantic import SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+# What each library calls its own switch, and the value that keeps it quiet.
+QUIET_SWITCHES = {
+    "BENTOML_DO_NOT_TRACK": "True",
+    "DO_NOT_TRACK": "1",
+    "DVC_NO_ANALYTICS": "1",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "GX_ANALYTICS_ENABLED": "false",
+    "COLLECT_ANALYTICS": "false",  # Label Studio
+    "SENTRY_DSN": "",
+    "FRONTEND_SENTRY_DSN": "",
+    "HF_HUB_OFFLINE": "1",  # timm fetches weights through the hub
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "TRANSFORMERS_OFFLINE": "1",
+    "NO_ALBUMENTATIONS_UPDATE": "1",
+    "LIGHTNING_DISABLE_VERSION_CHECK": "1",
+    "ORT_DISABLE_TELEMETRY": "1",
+}
+
+
+class Settings(BaseSettings):
+    """The settings of one site; every one has a default that needs no server."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="CITYFORGE_", env_file=".env", extra="ignore", frozen=True
+    )
+
+    offline: bool = True
+    tracking_uri: str = ""
+    label_studio_url: str = ""
+    label_studio_token: SecretStr = SecretStr("")
+    tuning_storage: str = ""
+    ray_address: str = ""
+    workers: int = 0
+    user: str = ""
+
+    def worker_count(self) -> int:
+        """Processes for heavy work: the setting, or the processors this process may use."""
+        return self.workers or len(os.sched_getaffinity(0))
+
+
+def load_settings(root: Path | None = None) -> Settings:
+    """Read the settings of the project at `root`, or of the environment alone."""
+    if root is None:
+        return Settings()
+    return Settings(_env_file=root / ".env")
+
+
+def stay_offline(settings: Settings, environment: MutableMapping[str, str]) -> None:
+    """Turn off the telemetry and update checks of every library used.
+
+    A switch that is already in `environment` is left as it is.
+    """
+    if settings.offline:
+        for name, value in QUIET_SWITCHES.items():
+            environment.setdefault(name, value)

@@ -1,0 +1,164 @@
+"""The tables between the steps: one schema each, read and written here alone."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from cityforge.errors import TableError
+
+VERSION_KEY = b"cityforge.table"
+
+_TIME = pa.timestamp("us", tz="UTC")
+
+FOOTAGE = pa.schema(
+    [
+        pa.field("footage_id", pa.string(), nullable=False),  # first 16 of the file's sha256
+        pa.field("path", pa.string(), nullable=False),  # stored file, from the dataset's folder
+        pa.field("name", pa.string(), nullable=False),  # what its owner called it
+        pa.field("camera", pa.string(), nullable=False),
+        pa.field("site", pa.string()),
+        pa.field("started_at", _TIME),
+        pa.field("duration_s", pa.float64(), nullable=False),  # 0 for a still photograph
+        pa.field("fps", pa.float64()),
+        pa.field("width", pa.int32(), nullable=False),  # after rotation
+        pa.field("height", pa.int32(), nullable=False),
+        pa.field("codec", pa.string(), nullable=False),
+        pa.field("frames", pa.int64(), nullable=False),
+        pa.field("errors", pa.int64(), nullable=False),  # packets that did not decode
+        pa.field("lighting", pa.string()),
+        pa.field("weather", pa.string()),
+        pa.field("lawful_basis", pa.string(), nullable=False),
+        pa.field("retain_until", _TIME),
+    ],
+    metadata={VERSION_KEY: b"footage/1"},
+)
+
+FRAMES = pa.schema(
+    [
+        pa.field("frame_id", pa.string(), nullable=False),  # footage_id-milliseconds
+        pa.field("footage_id", pa.string(), nullable=False),
+        pa.field("pts_s", pa.float64(), nullable=False),
+        pa.field("captured_at", _TIME),
+        pa.field("shard", pa.string(), nullable=False),
+        pa.field("offset", pa.int64(), nullable=False),  # of the JPEG within the shard
+        pa.field("bytes", pa.int64(), nullable=False),
+        pa.field("width", pa.int32(), nullable=False),
+        pa.field("height", pa.int32(), nullable=False),
+        pa.field("phash", pa.string(), nullable=False),  # 64 bits, hexadecimal
+        pa.field("sharpness", pa.float32(), nullable=False),  # variance of the Laplacian
+        pa.field("brightness", pa.float32(), nullable=False),  # mean luma, 0 to 255
+        pa.field("redactions", pa.int32(), nullable=False),
+    ],
+    metadata={VERSION_KEY: b"frames/1"},
+)
+
+LABELS = pa.schema(
+    [
+        pa.field("label_id", pa.string(), nullable=False),
+        pa.field("frame_id", pa.string(), nullable=False),
+        pa.field("task", pa.string(), nullable=False),
+        pa.field("class", pa.string()),  # null: a person looked and found nothing
+        pa.field("x1", pa.float64()),  # xyxy, pixels of the stored frame
+        pa.field("y1", pa.float64()),
+        pa.field("x2", pa.float64()),
+        pa.field("y2", pa.float64()),
+        pa.field("value", pa.float64()),
+        pa.field("track_id", pa.string()),
+        pa.field("annotator", pa.string()),
+        pa.field("annotation_id", pa.string()),
+        pa.field("source", pa.string(), nullable=False),  # the file the label came from
+        pa.field("origin", pa.string(), nullable=False),  # human, assisted, imported
+        pa.field("lead_time_s", pa.float64()),
+        pa.field("updated_at", _TIME),
+    ],
+    metadata={VERSION_KEY: b"labels/1"},
+)
+
+SPLIT = pa.schema(
+    [
+        pa.field("frame_id", pa.string(), nullable=False),
+        pa.field("subset", pa.string(), nullable=False),  # train, val, test
+        pa.field("group", pa.string(), nullable=False),  # frames of one group never part
+    ],
+    metadata={VERSION_KEY: b"split/1"},
+)
+
+PREDICTIONS = pa.schema(
+    [
+        pa.field("frame_id", pa.string(), nullable=False),
+        pa.field("rank", pa.int32(), nullable=False),  # 0 is the highest score of its frame
+        pa.field("class", pa.string(), nullable=False),
+        pa.field("score", pa.float32(), nullable=False),
+        pa.field("x1", pa.float32(), nullable=False),
+        pa.field("y1", pa.float32(), nullable=False),
+        pa.field("x2", pa.float32(), nullable=False),
+        pa.field("y2", pa.float32(), nullable=False),
+        pa.field("model_digest", pa.string(), nullable=False),
+    ],
+    metadata={VERSION_KEY: b"predictions/1"},
+)
+
+REJECTED = pa.schema(
+    [
+        pa.field("where", pa.string(), nullable=False),  # file and row
+        pa.field("reason", pa.string(), nullable=False),
+        pa.field("found", pa.string(), nullable=False),
+    ],
+    metadata={VERSION_KEY: b"rejected/1"},
+)
+
+
+def from_rows(rows: list[dict[str, object]], schema: pa.Schema) -> pa.Table:
+    """Make a table of `schema` from dictionaries; a missing key is a null."""
+    return pa.Table.from_pylist(rows, schema=schema)
+
+
+def write_table(table: pa.Table, schema: pa.Schema, path: Path) -> None:
+    """Write `table` beside `path`, then rename, so that a reader never sees half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        pq.write_table(table.cast(schema), beside)
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def read_table(schema: pa.Schema, path: Path) -> pa.Table:
+    """Read a table and hold it against its schema.
+
+    Raises:
+        TableError: the file is missing, is no Parquet, or has another schema.
+    """
+    kind = schema.metadata[VERSION_KEY].decode()
+    try:
+        table = pq.read_table(path)
+    except FileNotFoundError as error:
+        raise TableError(f"a table {kind}", found="no file", where=str(path)) from error
+    except (pa.ArrowInvalid, OSError) as error:
+        raise TableError(f"a table {kind}", found=f"no Parquet ({error})", where=str(path)) from error
+    _hold_against(table, schema, kind, path)
+    return table.cast(schema)
+
+
+def _hold_against(table: pa.Table, schema: pa.Schema, kind: str, path: Path) -> None:
+    found = (table.schema.metadata or {}).get(VERSION_KEY, b"no version").decode()
+    for field in schema:
+        at = table.schema.get_field_index(field.name)
+        if at < 0:
+            raise TableError(f"column '{field.name}' of {kind}", found=found, where=str(path))
+        if table.schema.field(at).type != field.type:
+            raise TableError(
+                f"column '{field.name}' of type {field.type}",
+                found=str(table.schema.field(at).type),
+                where=str(path),
+            )
+    extra = [name for name in table.schema.names if schema.get_field_index(name) < 0]
+    if extra:
+        raise TableError(f"the columns of {kind}", found=f"also '{extra[0]}'", where=str(path))
+    if found != kind:
+        raise TableError(f"a table {kind}", found=found, where=str(path))
