@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -37,12 +38,17 @@ class Camera:
     @property
     def position(self) -> Floats:
         """The lens in world metres, shape (3,)."""
-        return np.array([self.east_m, self.north_m, self.height_m])
+        return _position(self)
 
 
-CROSSING_NORTH = Camera("crossing_north", -8.2, 20.5, 6.0, 153.0, 17.0, 470.0)
-CROSSING_EAST = Camera("crossing_east", 22.0, 8.6, 9.0, 247.0, 24.0, 520.0)
-CROSSING_ROOF = Camera("crossing_roof", -18.5, -19.5, 18.0, 43.0, 33.0, 560.0)
+@lru_cache(maxsize=32)
+def _position(camera: Camera) -> Floats:
+    return np.array([camera.east_m, camera.north_m, camera.height_m])
+
+
+CROSSING_NORTH = Camera("crossing_north", -6.2, 21.0, 6.0, 150.0, 17.0, 495.0)
+CROSSING_EAST = Camera("crossing_east", 25.0, 6.3, 9.0, 245.0, 22.0, 570.0)
+CROSSING_ROOF = Camera("crossing_roof", -18.5, -19.5, 18.0, 43.0, 33.0, 620.0)
 
 CAMERAS: tuple[Camera, ...] = (CROSSING_NORTH, CROSSING_EAST, CROSSING_ROOF)
 
@@ -67,6 +73,7 @@ def resized(camera: Camera, width: int, height: int) -> Camera:
     )
 
 
+@lru_cache(maxsize=32)
 def axes(camera: Camera) -> Floats:
     """Rows are the camera's right, down and forward directions in the world, shape (3, 3)."""
     bearing, pitch = math.radians(camera.bearing_deg), math.radians(camera.pitch_deg)
@@ -108,7 +115,9 @@ def rays(camera: Camera, oversampling: int) -> npt.NDArray[np.float32]:
     k = oversampling
     u = (np.arange(camera.width * k) + 0.5) / k - camera.width / 2.0
     v = (np.arange(camera.height * k) + 0.5) / k - camera.height / 2.0
-    grid = np.stack(np.broadcast_arrays(u[None, :], v[:, None], np.full((1, 1), camera.focal_px)), -1)
+    grid = np.stack(
+        np.broadcast_arrays(u[None, :], v[:, None], np.full((1, 1), camera.focal_px)), -1
+    )
     world = grid @ axes(camera)
     unit: npt.NDArray[np.float32] = (world / np.linalg.norm(world, axis=-1, keepdims=True)).astype(
         np.float32

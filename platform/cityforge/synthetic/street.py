@@ -152,7 +152,9 @@ def _furniture() -> tuple[Block, ...]:
     for x, y, height in TREES:
         blocks.append(_upright(x, y, 0.0, height * 0.5, 0.13, BARK))
     for x, y in ((-10.6, -16.5), (-17.0, -10.8)):  # benches on the square
-        blocks.append(Block((x - 0.9, y - 0.25, 0.0), (x + 0.9, y + 0.25, 0.45), (0.20, 0.32, 0.45)))
+        blocks.append(
+            Block((x - 0.9, y - 0.25, 0.0), (x + 0.9, y + 0.25, 0.45), (0.20, 0.32, 0.45))
+        )
     blocks.append(_upright(-11.4, -12.0, 0.0, 1.1, 0.35, (0.25, 0.35, 0.22)))  # litter bin
     return tuple(blocks)
 

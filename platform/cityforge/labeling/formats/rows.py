@@ -44,6 +44,7 @@ class Rejected:
     where: str
     reason: str
     found: str
+    image: str | None = None  # the image whose labels are incomplete without this row
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,36 @@
+"""Stage snapshot: labelled frames, checked, frozen, digested."""
+
+import os
+import shutil
+
+from cityforge.dataset.checks import check_tables, refuse
+from cityforge.dataset.snapshot import describe, gather, write_snapshot
+from cityforge.footage.ingest import FRAMES_TABLE
+from cityforge.footage.shards import FrameStore
+from cityforge.labeling.intake import read_labels
+from cityforge.project import Project
+from cityforge.settings import Settings
+from cityforge.stage import run_stage, say
+from cityforge.tables import FRAMES, read_table
+
+
+def main(project: Project, settings: Settings, dataset: str) -> None:
+    card = project.dataset(dataset)
+    folder = project.dataset_folder(dataset)
+    stored = read_table(FRAMES, folder / "frames" / FRAMES_TABLE)
+    frames, labels = gather(card, stored, read_labels(folder))
+    checks = folder / f".checks.{os.getpid()}"
+    try:
+        findings = check_tables(card, frames, labels, checks)
+        shutil.rmtree(folder / "checks", ignore_errors=True)
+        checks.rename(folder / "checks")
+    finally:
+        shutil.rmtree(checks, ignore_errors=True)
+    refuse(card, findings)
+    about = describe(card, frames, labels, FrameStore(folder / "frames", frames))
+    write_snapshot(folder / "snapshot", about, frames, labels)
+    say(f"{about.frames} frames, {about.boxes} boxes, digest {about.digest[:16]}")
+
+
+if __name__ == "__main__":
+    run_stage(main)

@@ -1,0 +1,149 @@
+"""`cityforge label`: labels in and out of a dataset."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cityforge.cli.surroundings import DatasetName, Json, dvc, open_project, show_json
+
+if TYPE_CHECKING:
+    from cityforge.labeling.intake import Intake
+    from cityforge.labeling.matching import FramesOfFilm
+    from cityforge.project import Project
+    from cityforge.settings import Settings
+
+app = typer.Typer(help="Labels in and out of a dataset.", no_args_is_help=True)
+
+SHOWN_REJECTS = 10
+
+
+@app.command("import")
+def import_(
+    context: typer.Context,
+    dataset: DatasetName,
+    path: Annotated[Path, typer.Argument(help="A label file, or a folder of them.")],
+    format_name: Annotated[
+        str, typer.Option("--format", help="studio, coco, voc or yolo; by default found by looking.")
+    ] = "",
+    film: Annotated[
+        str, typer.Option(help="Name of the film that the labelled pictures were cut from.")
+    ] = "",
+    number: Annotated[
+        str, typer.Option(help="Regular expression that finds a picture's number in its name.")
+    ] = r"(\d+)",
+    per_second: Annotated[
+        float, typer.Option(help="Pictures cut from each second of the film.", min=0.0001)
+    ] = 1.0,
+    as_json: Json = False,
+) -> None:
+    """Take labels into a dataset; rows that cannot be used are kept aside with the reason."""
+    project, settings = open_project(context)
+    of_film = _of_film(film, number, per_second) if film else None
+    result = import_into_dataset(project, settings, dataset, path, format_name, of_film)
+    aside = project.dataset_folder(dataset) / "labels" / "rejected.parquet"
+    if as_json:
+        show_json({**vars(result), "rejected": [vars(each) for each in result.rejected]})
+        return
+    typer.echo(
+        f"{result.boxes} boxes on {result.images} images taken in "
+        f"({result.empty_images} images hold nothing, {result.cut_boxes} boxes cut at the edge); "
+        f"{len(result.rejected)} rows refused; {result.stored_boxes} boxes stored"
+    )
+    for each in result.rejected[:SHOWN_REJECTS]:
+        typer.echo(f"refused: {each.reason}, found {each.found}, in {each.where}", err=True)
+    if len(result.rejected) > SHOWN_REJECTS:
+        more = len(result.rejected) - SHOWN_REJECTS
+        typer.echo(f"… and {more} more, all in {aside.relative_to(project.root)}", err=True)
+
+
+def import_into_dataset(
+    project: Project,
+    settings: Settings,
+    dataset: str,
+    path: Path,
+    format_name: str = "",
+    film: FramesOfFilm | None = None,
+) -> Intake:
+    """Import labels; the frames they speak of are brought up to date before."""
+    from cityforge.errors import LabelError
+    from cityforge.footage.catalogue import catalogue_path, read_catalogue
+    from cityforge.footage.ingest import FRAMES_TABLE
+    from cityforge.labeling.formats.registry import read
+    from cityforge.labeling.intake import take_in
+    from cityforge.tables import FRAMES, read_table
+
+    card = project.dataset(dataset)
+    folder = project.dataset_folder(dataset)
+    labels = read(path, format_name or None)
+    if not catalogue_path(folder).is_file():
+        raise LabelError(
+            "footage that the labels speak of", found="none", where=f"dataset '{dataset}'",
+            do=f"cityforge footage add {dataset} PATH",
+        )
+    dvc(project, "repro", "--single-item", f"ingest@{dataset}", quietly=True)
+    frames = read_table(FRAMES, folder / "frames" / FRAMES_TABLE)
+    result = take_in(card, folder, labels, read_catalogue(folder), frames, film)
+    dvc(project, "add", "--quiet", f"datasets/{dataset}/labels", quietly=True)
+    return result
+
+
+def _of_film(film: str, number: str, per_second: float) -> FramesOfFilm:
+    from cityforge.errors import InputError
+    from cityforge.labeling.matching import FramesOfFilm
+
+    try:
+        pattern = re.compile(number)
+    except re.error as error:
+        raise InputError("a regular expression", found=f"'{number}'", where="--number") from error
+    if pattern.groups != 1:
+        raise InputError(
+            "a regular expression with one group", found=f"'{number}'", where="--number",
+            do=r"such as 'frame_(\d+)'",
+        )
+    return FramesOfFilm(film, pattern, per_second)
+
+
+@app.command("export")
+def export(
+    context: typer.Context,
+    dataset: DatasetName,
+    path: Annotated[Path, typer.Argument(help="File (studio, coco) or folder (voc, yolo).")],
+    format_name: Annotated[
+        str, typer.Option("--format", help="studio, coco, voc or yolo.")
+    ] = "studio",
+    as_json: Json = False,
+) -> None:
+    """Write the labels of a dataset in another format."""
+    project, _ = open_project(context)
+    from cityforge.errors import LabelError
+    from cityforge.footage.catalogue import read_catalogue
+    from cityforge.footage.ingest import FRAMES_TABLE
+    from cityforge.labeling.formats.registry import find, write
+    from cityforge.labeling.intake import labels_path, read_labels
+    from cityforge.labeling.outgoing import give_out
+    from cityforge.tables import FRAMES, read_table
+
+    find(format_name)
+    card = project.dataset(dataset)
+    folder = project.dataset_folder(dataset)
+    if not labels_path(folder).is_file():
+        raise LabelError(
+            "labels", found="none", where=f"dataset '{dataset}'",
+            do=f"cityforge label import {dataset} FILE",
+        )
+    frames = read_table(FRAMES, folder / "frames" / FRAMES_TABLE)
+    labels = give_out(
+        dataset, card.class_names, read_catalogue(folder), frames, read_labels(folder)
+    )
+    files = write(labels, path, format_name)
+    if as_json:
+        show_json({"boxes": len(labels.boxes), "images": len(labels.images), "files": files})
+        return
+    typer.echo(
+        f"{len(labels.boxes)} boxes on {len(labels.images)} images written to {path} "
+        f"({len(files)} files)"
+    )

@@ -1,0 +1,90 @@
+"""The `cityforge` command: nouns, then verbs. Nothing heavy is imported before it is needed."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cityforge.cli import algorithm, dataset, footage, label, model, serving
+from cityforge.cli.demo import demo
+from cityforge.cli.doctor import doctor
+from cityforge.cli.run import run
+
+app = typer.Typer(
+    help="City footage in, approved algorithms out.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command()(demo)
+app.command()(doctor)
+app.add_typer(footage.app, name="footage")
+app.add_typer(label.app, name="label")
+app.add_typer(dataset.app, name="dataset")
+app.add_typer(algorithm.app, name="algorithm")
+app.command()(run)
+app.add_typer(model.app, name="model")
+app.add_typer(serving.bento, name="bento")
+app.command()(serving.serve)
+app.command()(serving.predict)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(version("cityforge"))
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    context: typer.Context,
+    project: Annotated[
+        Path | None, typer.Option(help="The project's folder; by default the one you are in.")
+    ] = None,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Show the traceback of errors.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say the version.")
+    ] = False,
+) -> None:
+    """City footage in, approved algorithms out."""
+    context.obj = project
+    if verbose:
+        os.environ["CITYFORGE_VERBOSE"] = "1"
+
+
+def main() -> None:
+    """Run the command line; a foreseen failure is its lines on stderr and exit code 1."""
+    try:
+        app()
+    except Exception as error:
+        from cityforge.errors import CityforgeError
+
+        if os.environ.get("CITYFORGE_VERBOSE"):
+            raise
+        foreseen = _foreseen(error)
+        if foreseen is None and not isinstance(error, CityforgeError):
+            raise
+        typer.echo(foreseen or str(error), err=True)
+        sys.exit(1)
+
+
+def _foreseen(error: Exception) -> str | None:
+    """A line for failures of the machine that any step can meet."""
+    import errno
+
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        where = error.filename or "the disk"
+        return f"expected free disk, found none, in {where}: free some and run it again"
+    if isinstance(error, PermissionError):
+        return f"expected the right to use {error.filename}, found none: change its owner or mode"
+    return None
+
+
+if __name__ == "__main__":
+    main()

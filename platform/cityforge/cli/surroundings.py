@@ -1,0 +1,182 @@
+"""What commands share: the open project, tables on the screen, progress, DVC."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from cityforge.project import Project
+    from cityforge.settings import Settings
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
+
+# DVC's hints on what else one could do; they say nothing about the work.
+HINTS = ("To track the changes with git", "git add", "To enable auto staging", "Use `dvc push`",
+         "dvc config core.autostage", "Updating lock file", "Generating lock file")
+
+
+def open_project(context: typer.Context) -> tuple[Project, Settings]:
+    """The project of this command, with every library kept quiet."""
+    from cityforge.project import find_project
+    from cityforge.settings import load_settings, stay_offline
+
+    project = find_project(context.find_root().obj)
+    settings = load_settings(project.root)
+    stay_offline(settings, os.environ)
+    return project, settings
+
+
+def show(rows: Sequence[Mapping[str, Any]], as_json: bool, empty: str = "nothing yet") -> None:
+    """Print rows as JSON, or as a table with the keys of the first row as its head."""
+    if as_json:
+        show_json(list(rows))
+        return
+    if not rows:
+        typer.echo(empty)
+        return
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for name in rows[0]:
+        numeric = isinstance(rows[0][name], int | float) and not isinstance(rows[0][name], bool)
+        table.add_column(name.replace("_", " "), justify="right" if numeric else "left")
+    for row in rows:
+        table.add_row(*(_cell(value) for value in row.values()))
+    width = None if sys.stdout.isatty() else 200
+    Console(width=width, highlight=False, markup=False).print(table)
+
+
+def show_json(value: Any) -> None:
+    """Print JSON: no colour, Chinese as it is."""
+    typer.echo(json.dumps(value, ensure_ascii=False, indent=1, default=str))
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, float):
+        return f"{value:.3f}" if abs(value) < 100 else f"{value:.1f}"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value))
+    return str(value)
+
+
+@contextmanager
+def progress(task: str, unit: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar with the time left, told (done, all); on a pipe one line at the end."""
+    if not sys.stderr.isatty():
+        last = [0, 0]
+
+        def count(done: int, whole: int) -> None:
+            last[:] = [done, whole]
+
+        yield count
+        typer.echo(f"{task}: {last[0]} of {last[1]} {unit}", err=True)
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        line = bar.add_task(task, total=None)
+
+        def advance(done: int, whole: int) -> None:
+            bar.update(line, completed=done, total=whole)
+
+        yield advance
+
+
+def dvc_environment() -> dict[str, str]:
+    """The environment of DVC's stages: this very Python, this very cityforge."""
+    environment = dict(os.environ)
+    here = str(Path(sys.executable).parent)
+    environment["PATH"] = here + os.pathsep + environment.get("PATH", "")
+    environment["PYTHONUNBUFFERED"] = "1"
+    return environment
+
+
+def dvc(project: Project, *words: str, quietly: bool = False) -> None:
+    """Run DVC at the project's root, its output passed on without the hints.
+
+    Raises:
+        ServiceError: DVC itself failed; a failed stage has said why already and exits 1.
+    """
+    from cityforge.errors import ServiceError
+
+    _ensure_dvc(project)
+    command = [sys.executable, "-m", "dvc", *words]
+    with subprocess.Popen(
+        command,
+        cwd=project.root,
+        env=dvc_environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+    ) as process:
+        said = [_pass_on(line, quietly) for line in process.stdout or ()]
+    if process.returncode == 0:
+        return
+    failed = [line for line in said if line.startswith("ERROR:")]
+    if any("failed to run" in line for line in failed):
+        if quietly:
+            typer.echo("\n".join(line for line in said if not line.startswith("ERROR:")), err=True)
+        raise typer.Exit(1)
+    found = failed[-1].removeprefix("ERROR:").strip() if failed else f"exit {process.returncode}"
+    raise ServiceError(f"dvc {words[0]} to succeed", found=found, where=str(project.root))
+
+
+def _pass_on(line: str, quietly: bool) -> str:
+    line = line.rstrip()
+    noise = not line or line.strip().startswith((*HINTS, "ERROR:"))
+    if not noise and not quietly:
+        typer.echo(line)
+    return line
+
+
+def _ensure_dvc(project: Project) -> None:
+    if (project.root / ".git").exists() and not (project.root / ".dvc").exists():
+        subprocess.run(
+            [sys.executable, "-m", "dvc", "init", "--quiet"], cwd=project.root, check=True
+        )
+
+
+def dataset_names(context: typer.Context) -> list[str]:
+    """For shell completion."""
+    return _names(context, "datasets", "dataset.yaml")
+
+
+def algorithm_names(context: typer.Context) -> list[str]:
+    """For shell completion."""
+    return _names(context, "algorithms", "algorithm.yaml")
+
+
+def _names(context: typer.Context, folder: str, card: str) -> list[str]:
+    root = context.find_root().obj or Path.cwd()
+    for each in (root, *Path(root).resolve().parents):
+        found = sorted(path.parent.name for path in Path(each).glob(f"{folder}/*/{card}"))
+        if found:
+            return found
+    return []
+
+
+DatasetName = Annotated[
+    str, typer.Argument(metavar="DATASET", help="Name of a dataset.", autocompletion=dataset_names)
+]
+AlgorithmName = Annotated[
+    str,
+    typer.Argument(
+        metavar="ALGORITHM", help="Name of an algorithm.", autocompletion=algorithm_names
+    ),
+]

@@ -1,0 +1,65 @@
+"""From trained weights to one ONNX file."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import logging
+import os
+import warnings
+from pathlib import Path
+from typing import Any
+
+from cityforge.cards.params import DataParams
+from cityforge.errors import DataError
+
+MODEL_FILE = "model.onnx"
+
+
+def open_network(folder: Path) -> Any:
+    """The trained network in `folder` (of the train stage), in evaluation mode.
+
+    Raises:
+        DataError: the train stage has not run.
+    """
+    from safetensors.torch import load_file
+
+    from cityforge.tasks.detection.network import BLUEPRINTS, Detector
+
+    about_path = folder / "train.json"
+    if not about_path.is_file():
+        raise DataError("a trained network", found="none", where=str(folder))
+    about = json.loads(about_path.read_text(encoding="utf-8"))
+    network = Detector(BLUEPRINTS[about["network"]], len(about["classes"]))
+    network.load_state_dict(load_file(folder / "model.safetensors"))
+    return network.eval()
+
+
+def export_onnx(network: Any, data: DataParams, opset: int, path: Path) -> None:
+    """Write `pictures` (N, H, W, 3) uint8 to `scores` (N, A, C) and `boxes` (N, A, 4).
+
+    One file, weights inside; any number of pictures at once.
+    """
+    import torch
+
+    example = torch.zeros(2, data.input_height, data.input_width, 3, dtype=torch.uint8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{os.getpid()}.{path.name}")
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    logging.getLogger("onnxscript").setLevel(logging.ERROR)
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            network,
+            (example,),
+            str(beside),
+            dynamo=True,
+            opset_version=opset,
+            input_names=["pictures"],
+            output_names=["scores", "boxes"],
+            dynamic_shapes={"pictures": {0: torch.export.Dim("pictures", min=1, max=1024)}},
+            external_data=False,
+            verbose=False,
+        )
+    os.replace(beside, path)

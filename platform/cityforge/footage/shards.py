@@ -1,0 +1,108 @@
+"""Frames in tar shards: deterministic, immutable, read at random by offset."""
+
+from __future__ import annotations
+
+import io
+import os
+import tarfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+
+from cityforge.errors import DataError
+
+
+@dataclass(frozen=True)
+class Member:
+    """One JPEG within a shard."""
+
+    name: str
+    offset: int
+    data: bytes
+
+
+def write_shard(path: Path, members: Iterable[tuple[str, bytes]]) -> None:
+    """Write (name, JPEG) pairs as USTAR with no time and no owner; whole or not at all.
+
+    The same members give the same bytes on every machine.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with tarfile.open(beside, "w", format=tarfile.USTAR_FORMAT) as tar:
+            for name, data in members:
+                info = tarfile.TarInfo(name)
+                info.size = len(data)
+                info.mode = 0o644
+                tar.addfile(info, io.BytesIO(data))
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def read_shard(path: Path) -> Iterator[Member]:
+    """Yield the members of a shard in their order.
+
+    Raises:
+        DataError: the shard is no whole tar file.
+    """
+    try:
+        with tarfile.open(path, "r:") as tar:
+            for info in tar:
+                stream = tar.extractfile(info)
+                if stream is not None:
+                    yield Member(info.name, info.offset_data, stream.read())
+    except (tarfile.TarError, EOFError) as error:
+        raise DataError(
+            "a whole tar shard", found=str(error), where=str(path), do="remove it and ingest again"
+        ) from error
+
+
+class FrameStore:
+    """Reads stored JPEGs by frame id, through any number of forked or spawned workers."""
+
+    def __init__(self, folder: Path, frames: pa.Table) -> None:
+        self.folder = folder
+        columns = frames.select(["frame_id", "shard", "offset", "bytes"]).to_pydict()
+        self._at = {
+            frame_id: (shard, offset, length)
+            for frame_id, shard, offset, length in zip(*columns.values(), strict=True)
+        }
+        self._open: dict[tuple[int, str], int] = {}
+
+    def read(self, frame_id: str) -> bytes:
+        """The stored JPEG of a frame.
+
+        Raises:
+            DataError: no such frame, or its shard is gone or shorter than its table says.
+        """
+        if frame_id not in self._at:
+            raise DataError("a stored frame", found=f"'{frame_id}'", where=str(self.folder))
+        shard, offset, length = self._at[frame_id]
+        data = os.pread(self._descriptor(shard), length, offset)
+        if len(data) != length:
+            raise DataError(
+                f"{length} bytes at {offset}", found=str(len(data)), where=str(self.folder / shard)
+            )
+        return data
+
+    def _descriptor(self, shard: str) -> int:
+        key = (os.getpid(), shard)  # a descriptor is not shared with a forked worker
+        if key not in self._open:
+            try:
+                self._open[key] = os.open(self.folder / shard, os.O_RDONLY)
+            except FileNotFoundError as error:
+                raise DataError(
+                    "a shard", found="no file", where=str(self.folder / shard), do="ingest again"
+                ) from error
+        return self._open[key]
+
+    def __getstate__(self) -> dict[str, object]:
+        return {"folder": self.folder, "_at": self._at, "_open": {}}
+
+    def __del__(self) -> None:
+        for (process, _), descriptor in getattr(self, "_open", {}).items():
+            if process == os.getpid():
+                os.close(descriptor)

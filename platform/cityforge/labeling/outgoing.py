@@ -1,0 +1,61 @@
+"""Gives the labels of a dataset out, in terms of its footage's names."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+
+from cityforge.labeling.formats.rows import LabelFile, LabelledBox, LabelledImage
+
+
+def give_out(
+    source: str, classes: list[str], footage: pa.Table, frames: pa.Table, labels: pa.Table
+) -> LabelFile:
+    """Every labelled frame with its boxes, as a writer of a format takes them.
+
+    A still is named as its file was; a moment of a film as `<name>#t=<seconds>`.
+    """
+    films = {row["footage_id"]: row for row in footage.to_pylist()}
+    images: dict[str, LabelledImage] = {}
+    wanted = set(labels.column("frame_id").to_pylist())
+    for row in frames.to_pylist():
+        if row["frame_id"] in wanted:
+            images[row["frame_id"]] = _image(row, films[row["footage_id"]])
+    boxes = [
+        _box(row, images[row["frame_id"]].name)
+        for row in labels.to_pylist()
+        if row["class"] is not None and row["frame_id"] in images
+    ]
+    return LabelFile(source=source, images=list(images.values()), boxes=boxes, classes=classes)
+
+
+def _image(frame: dict[str, Any], film: dict[str, Any]) -> LabelledImage:
+    still = film["fps"] is None
+    name = film["name"] if still else f"{film['name']}#t={frame['pts_s']:.3f}"
+    return LabelledImage(
+        name=name,
+        width=frame["width"],
+        height=frame["height"],
+        footage=None if still else film["name"],
+        pts_s=None if still else frame["pts_s"],
+        where=frame["frame_id"],
+    )
+
+
+def _box(row: dict[str, Any], image: str) -> LabelledBox:
+    return LabelledBox(
+        image=image,
+        cls=row["class"],
+        x1=row["x1"],
+        y1=row["y1"],
+        x2=row["x2"],
+        y2=row["y2"],
+        where=row["label_id"],
+        track_id=row["track_id"],
+        annotator=row["annotator"],
+        annotation_id=row["annotation_id"],
+        lead_time_s=row["lead_time_s"],
+        updated_at=row["updated_at"],
+        origin=row["origin"],
+    )

@@ -1,0 +1,37 @@
+"""What every pipeline stage does around its work: find the project, stay quiet, fail in a line."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+
+from cityforge.errors import CityforgeError
+from cityforge.project import Project, find_project
+from cityforge.settings import Settings, load_settings, stay_offline
+
+
+def run_stage(work: Callable[[Project, Settings, str], None]) -> None:
+    """Run `work(project, settings, name)` for the name on the command line.
+
+    A foreseen failure ends the process with 1 and its lines on stderr.
+    """
+    if len(sys.argv) != 2:
+        sys.stderr.write(f"usage: python {sys.argv[0]} NAME\n")
+        sys.exit(2)
+    try:
+        project = find_project()
+        settings = load_settings(project.root)
+        stay_offline(settings, os.environ)
+        work(project, settings, sys.argv[1])
+    except CityforgeError as error:
+        if os.environ.get("CITYFORGE_VERBOSE"):
+            raise
+        sys.stderr.write(f"{error}\n")
+        sys.exit(1)
+
+
+def say(line: str) -> None:
+    """A line of progress."""
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()

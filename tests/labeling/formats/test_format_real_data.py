@@ -1,0 +1,79 @@
+"""Published datasets: as many images and boxes as an independent count of the files."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from cityforge.labeling.formats import registry
+from cityforge.labeling.formats.rows import LabelFile
+
+pytestmark = pytest.mark.real
+REPOSITORY = Path(__file__).parents[3]
+
+
+def real_data(part: str) -> Path:
+    stated = os.environ.get("CITYFORGE_REAL_DATA")
+    folder = (Path(stated) if stated else REPOSITORY.parent / "shared" / "data") / part
+    if folder.is_dir():
+        return folder
+    message = f"no real data in {folder}: set CITYFORGE_REAL_DATA to the folder that holds it"
+    if os.environ.get("CI"):
+        pytest.fail(message)
+    pytest.skip(message)
+
+
+def lines_with_text(folder: Path) -> int:
+    rows = [file.read_bytes().split(b"\n") for file in folder.glob("*/labels/*.txt")]
+    return sum(1 for lines in rows for line in lines if line.strip())
+
+
+def boxes_by_name(labels: LabelFile) -> list[tuple[object, ...]]:
+    return sorted(
+        (b.image, b.cls, *(round(edge, 3) + 0.0 for edge in (b.x1, b.y1, b.x2, b.y2)))
+        for b in labels.boxes
+    )
+
+
+@pytest.mark.parametrize(
+    ("part", "images", "boxes"), [("street_garbage", 550, 1484), ("highway", 420, 910)]
+)
+def test_yolo_dataset(part: str, images: int, boxes: int) -> None:
+    folder = real_data(part)
+    labels = registry.read(folder)
+    files = {f.relative_to(folder).as_posix() for f in folder.glob("*/images/*.jpg")}
+    assert {image.name for image in labels.images} == files
+    assert (len(files), lines_with_text(folder)) == (images, boxes)
+    assert (len(labels.images), len(labels.boxes), labels.rejected) == (images, boxes, [])
+    with_boxes = {box.image for box in labels.boxes}
+    filled = {f.stem for f in folder.glob("*/labels/*.txt") if f.stat().st_size}
+    assert {Path(name).stem for name in with_boxes} == filled
+    assert all(box.x1 >= -1 and box.y1 >= -1 for box in labels.boxes)
+
+
+@pytest.mark.parametrize(("part", "images"), [("train", 85), ("valid", 24), ("test", 12)])
+def test_coco_dataset(part: str, images: int) -> None:
+    folder = real_data("drone_person") / part
+    rows = json.loads((folder / "_annotations.coco.json").read_text(encoding="utf-8"))
+    labels = registry.read(folder)
+    assert {image.name for image in labels.images} == {f.name for f in folder.glob("*.jpg")}
+    assert len(labels.images) == len(rows["images"]) == images
+    assert len(labels.boxes) == len(rows["annotations"])
+    assert labels.rejected == []
+    assert {box.cls for box in labels.boxes} == {"person"}
+    area = sum(row["bbox"][2] * row["bbox"][3] for row in rows["annotations"])
+    found = sum((box.x2 - box.x1) * (box.y2 - box.y1) for box in labels.boxes)
+    assert found == pytest.approx(area)
+
+
+@pytest.mark.parametrize("format_name", ["studio", "coco", "voc"])
+def test_real_labels_in_another_format(tmp_path: Path, format_name: str) -> None:
+    labels = registry.read(real_data("highway"))
+    target = tmp_path / ("folder" if format_name == "voc" else "labels.json")
+    registry.write(labels, target, format_name)
+    back = registry.read(target)
+    assert {i.name for i in back.images} == {i.name for i in labels.images}
+    assert boxes_by_name(back) == boxes_by_name(labels)
