@@ -14,6 +14,7 @@ from cityforge.cards.algorithm import Algorithm
 from cityforge.cards.params import DataParams, EvaluateParams, TrainParams
 from cityforge.dataset.loader import LabelledFrames, plain_batches, training_batches
 from cityforge.footage.shards import FrameStore
+from cityforge.training.quicken import keep_memory, quicken_depthwise
 
 # Larger gradients are cut; the first steps from scratch are wild.
 GRADIENT_NORM = 10.0
@@ -89,9 +90,14 @@ def fit(
         say: told a line of progress an epoch.
     """
     import pytorch_lightning as pl
+    import torch
     from pytorch_lightning.callbacks import EarlyStopping, EMAWeightAveraging, ModelCheckpoint
 
     _quiet()
+    precision = precision_of(train.precision)
+    keep_memory()
+    if precision == "bf16-mixed" and not torch.cuda.is_available():
+        quicken_depthwise(learner.network)
     batches = training_batches(train_frames, store, data, train)
     val_batches = plain_batches(val_frames, store, data, train.batch)
     watch = _watcher(pl.Callback, learner, train, len(batches) * train.batch, on_validation, say)
@@ -112,7 +118,7 @@ def fit(
         callbacks.append(keep)
     trainer = pl.Trainer(
         max_epochs=train.epochs,
-        precision=precision_of(train.precision),
+        precision=precision,
         accelerator="auto",
         devices=1,
         callbacks=callbacks,

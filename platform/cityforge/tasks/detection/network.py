@@ -30,7 +30,7 @@ class Blueprint:
 
 
 BLUEPRINTS = {
-    "detection/nano": Blueprint("mobilenetv4_conv_small", 64, 2),
+    "detection/nano": Blueprint("mobilenetv4_conv_small", 64, 1),
     "detection/small": Blueprint("mobilenetv4_conv_medium", 96, 2),
 }
 
