@@ -130,21 +130,31 @@ def set_parameter(project: Project, algorithm: str, assignment: str) -> tuple[ob
     if not equals:
         raise InputError("key=value", found=f"'{assignment}'", where="--set", do="--set train.epochs=3")
     path = project.params_path(algorithm)
+    known = flat_keys(read_yaml(path))
     yaml = YAML()
     yaml.preserve_quotes = True
     content = yaml.load(path.read_text(encoding="utf-8"))
-    known = flat_keys(read_yaml(path))
     if key not in known:
         raise NameUnknown("a parameter", key, known, where=f"--set {assignment}")
     *parents, last = key.split(".")
     node = content
     for parent in parents:
         node = node[parent]
-    before, node[last] = node[last], YAML(typ="safe", pure=True).load(text)
+    before, node[last] = node[last], _parsed(text, assignment)
     check(AlgorithmParams, content, Path(f"--set {assignment}"))
     if before != node[last]:
         _rewrite(yaml, content, path)
     return before, node[last]
+
+
+def _parsed(text: str, assignment: str) -> Any:
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        return YAML(typ="safe", pure=True).load(text)
+    except YAMLError as error:
+        raise InputError("a value in YAML", found=f"'{text}'", where=f"--set {assignment}") from error
 
 
 def activate(project: Project, algorithm: str) -> bool:

@@ -6,8 +6,10 @@ import os
 from collections.abc import MutableMapping
 from pathlib import Path
 
-from pydantic import SecretStr
+from pydantic import SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from cityforge.errors import InputError
 
 # What each library calls its own switch, and the value that keeps it quiet.
 QUIET_SWITCHES = {
@@ -32,7 +34,7 @@ class Settings(BaseSettings):
     """The settings of one site; every one has a default that needs no server."""
 
     model_config = SettingsConfigDict(
-        env_prefix="CITYFORGE_", env_file=".env", extra="ignore", frozen=True
+        env_prefix="CITYFORGE_", extra="ignore", frozen=True
     )
 
     offline: bool = True
@@ -50,10 +52,21 @@ class Settings(BaseSettings):
 
 
 def load_settings(root: Path | None = None) -> Settings:
-    """Read the settings of the project at `root`, or of the environment alone."""
-    if root is None:
-        return Settings()
-    return Settings(_env_file=root / ".env")
+    """Read the settings of the project at `root`, or of the environment alone.
+
+    Raises:
+        InputError: a variable with a value it does not take.
+    """
+    try:
+        return Settings(_env_file=root / ".env" if root else None)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = f"CITYFORGE_{first['loc'][0]}".upper()
+        raise InputError(
+            first["msg"].removeprefix("Input should be "),
+            found=f"'{first['input']}'",
+            where=f"{name} (the environment, or .env at the project's root)",
+        ) from error
 
 
 def stay_offline(settings: Settings, environment: MutableMapping[str, str]) -> None:

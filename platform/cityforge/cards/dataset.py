@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 
 from cityforge.cards.yaml_files import Card
 
@@ -71,10 +71,11 @@ class Dataset(Card):
         _no_doubles([entry.name for entry in classes])
         return classes
 
-    @model_validator(mode="after")
-    def _camera_names_differ(self) -> Dataset:
-        _no_doubles([camera.name for camera in self.cameras])
-        return self
+    @field_validator("cameras")
+    @classmethod
+    def _camera_names_differ(cls, cameras: list[Camera]) -> list[Camera]:
+        _no_doubles([camera.name for camera in cameras])
+        return cameras
 
     @property
     def class_names(self) -> list[str]:

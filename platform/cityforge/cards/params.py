@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Discriminator, Field, Tag, field_validator
 
 from cityforge.cards.dataset import FolderName
-from cityforge.cards.yaml_files import Card
+from cityforge.cards.yaml_files import VARIANT, Card
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
@@ -42,13 +42,24 @@ class SharePart(Card):
     pick: Literal["latest", "random"]
 
 
+def _kind_of_part(value: Any) -> str:
+    named = isinstance(value, NamedPart) or (isinstance(value, dict) and "names" in value)
+    return f"{VARIANT}names" if named else f"{VARIANT}share"
+
+
+Part = Annotated[
+    Annotated[NamedPart, Tag(f"{VARIANT}names")] | Annotated[SharePart, Tag(f"{VARIANT}share")],
+    Discriminator(_kind_of_part),
+]
+
+
 class SplitParams(Card):
     """How frames part into train, val and test; frames of one group stay together."""
 
     group: Literal["footage", "day", "camera", "name"]
     pattern: str  # regular expression with one group, for group: name
-    test: NamedPart | SharePart
-    val: NamedPart | SharePart
+    test: Part
+    val: Part
     seed: Seed
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from cityforge.errors import CardError, suggest
 
 Model = TypeVar("Model", bound=BaseModel)
+VARIANT = "as "  # begins the tag of a variant, which is no key of the file
 
 
 class Card(BaseModel):
@@ -57,9 +59,12 @@ def read_card(model: type[Model], path: Path) -> Model:
 
 
 def check(model: type[Model], content: dict[str, Any], path: Path, prefix: str = "") -> Model:
-    """Hold already parsed content against its model; see `read_card`."""
+    """Hold already parsed content against its model; see `read_card`.
+
+    Strict, by way of JSON: `'16'` and `true` are no numbers, and a list may stand for a tuple.
+    """
     try:
-        return model.model_validate(content)
+        return model.model_validate_json(json.dumps(content, default=str), strict=True)
     except ValidationError as error:
         faults = tuple(_fault(fault, model, path, prefix) for fault in error.errors())
         raise CardError(
@@ -68,11 +73,12 @@ def check(model: type[Model], content: dict[str, Any], path: Path, prefix: str =
 
 
 def _fault(fault: Any, model: type[BaseModel], path: Path, prefix: str) -> str:
-    key = prefix + ".".join(str(part) for part in fault["loc"])
+    location = [part for part in fault["loc"] if not str(part).startswith(VARIANT)]
+    key = prefix + ".".join(map(str, location))
     where = f"in {path}, key '{key}'"
     if fault["type"] == "extra_forbidden":
-        near = suggest(str(fault["loc"][-1]), _known_keys(model, fault["loc"][:-1]))
-        return f"expected a known key, found '{fault['loc'][-1]}', {where}: {near}"
+        near = suggest(str(location[-1]), _known_keys(model, location[:-1]))
+        return f"expected a known key, found '{location[-1]}', {where}: {near}"
     if fault["type"] == "missing":
         return f"expected a value, found none, {where}: add it"
     found = repr(fault["input"])
@@ -83,22 +89,16 @@ def _fault(fault: Any, model: type[BaseModel], path: Path, prefix: str) -> str:
 
 
 def _known_keys(model: type[BaseModel], location: Iterable[object]) -> list[str]:
+    models = [model]
     for part in location:
         if isinstance(part, int):
             continue
-        field = model.model_fields.get(str(part))
-        inner = _inner_model(field.annotation) if field else None
-        if inner is None:
-            return []
-        model = inner
-    return list(model.model_fields)
+        fields = [each.model_fields.get(str(part)) for each in models]
+        models = [inner for field in fields if field for inner in _inner(field.annotation)]
+    return [name for each in models for name in each.model_fields]
 
 
-def _inner_model(annotation: Any) -> type[BaseModel] | None:
+def _inner(annotation: Any) -> list[type[BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    for part in getattr(annotation, "__args__", ()):
-        inner = _inner_model(part)
-        if inner is not None:
-            return inner
-    return None
+        return [annotation]
+    return [each for part in getattr(annotation, "__args__", ()) for each in _inner(part)]

@@ -31,7 +31,7 @@ def new(
 ) -> None:
     """Make an algorithm's folder that runs as it is."""
     project, settings = open_project(context)
-    from cityforge.cards.starters import new_algorithm
+    from cityforge.starters import new_algorithm
 
     path = new_algorithm(
         project, name, title or name, dataset, space, classes or [], settings.user or "unnamed"

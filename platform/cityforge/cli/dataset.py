@@ -24,7 +24,7 @@ def new(
 ) -> None:
     """Make a dataset's folder with its card."""
     project, _ = open_project(context)
-    from cityforge.cards.starters import new_dataset
+    from cityforge.starters import new_dataset
 
     path = new_dataset(project, name, title or name, classes, camera)
     typer.echo(

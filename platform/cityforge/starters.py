@@ -9,7 +9,6 @@ from typing import Any
 
 from cityforge.cards.algorithm import Algorithm
 from cityforge.cards.dataset import Dataset
-from cityforge.cards.params import AlgorithmParams
 from cityforge.cards.yaml_files import check
 from cityforge.errors import InputError, NameUnknown
 from cityforge.project import Project, activate
@@ -106,19 +105,11 @@ def new_algorithm(
     return folder
 
 
-def starter_params() -> AlgorithmParams:
-    """The parameters a new algorithm starts with."""
-    from ruamel.yaml import YAML
-
-    path = files("cityforge.cards") / "starter_files" / "params.yaml"
-    content = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
-    return check(AlgorithmParams, content, Path("starter_files/params.yaml"))
-
-
 def _free(folder: Path, name: str) -> Path:
     if not NAME.fullmatch(name):
         raise InputError(
-            "a name of 3 to 64 small letters, digits and _", found=f"'{name}'",
+            "a name of 3 to 64 small letters, digits and _",
+            found=f"'{name}'",
             do="put what people call it into --title, in any language",
         )
     if folder.exists():

@@ -1,0 +1,131 @@
+"""What several folders of tests need: a dataset's card, small pictures and films, real data."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cityforge.cards.dataset import Dataset
+from cityforge.cards.yaml_files import check
+
+REPOSITORY = Path(__file__).parents[1]
+SIZE = (64, 48)  # width, height of the pictures and films made here
+
+
+@pytest.fixture
+def make_card() -> Callable[..., Dataset]:
+    """Card of a dataset with two classes and two cameras; `changes` replace whole keys."""
+
+    def make(**changes: object) -> Dataset:
+        content: dict[str, Any] = {
+            "name": "tiny",
+            "title": "小 · Tiny",
+            "classes": [
+                {"name": "汽车", "definition": "A car."},
+                {"name": "bus", "definition": "A bus."},
+            ],
+            "cameras": [
+                {"name": "北门", "site": "North gate"},
+                {"name": "harbour", "site": "Old harbour"},
+            ],
+            "privacy": {
+                "grade": "public", "lawful_basis": "made here", "redact": [],
+                "retention_days": 30,
+            },
+            "licence": "Apache-2.0",
+            "sampling": {"policy": "every", "seconds": 0.5},
+            "checks": {
+                "min_frames": 1, "min_boxes_per_class": 1, "min_box_px": 2,
+                "max_rejected_share": 0.1,
+            },
+        }  # fmt: skip
+        return check(Dataset, {**content, **changes}, Path("dataset.yaml"))
+
+    return make
+
+
+@pytest.fixture
+def make_picture() -> Callable[..., Path]:
+    """Write a still: light on top, dark below, with seeded noise so that no two are alike."""
+
+    def make(
+        path: Path,
+        seed: int = 0,
+        size: tuple[int, int] = SIZE,
+        format_name: str = "JPEG",
+        orientation: int = 1,
+        taken: str = "",
+    ) -> Path:
+        from PIL import Image
+
+        pixels = np.random.default_rng(seed).integers(0, 40, (size[1], size[0], 3))
+        pixels[: size[1] // 2] += 200
+        image = Image.fromarray(pixels.astype(np.uint8))
+        exif = image.getexif()
+        if orientation != 1:
+            exif[0x0112] = orientation
+        if taken:
+            exif[0x0132] = taken
+        stream = io.BytesIO()
+        image.save(stream, format_name, exif=exif)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(stream.getvalue())
+        return path
+
+    return make
+
+
+@pytest.fixture
+def make_film() -> Callable[..., Path]:
+    """Write a film whose frame number i is a flat grey of `greys[i]`; sound where it is asked."""
+
+    def make(
+        path: Path,
+        greys: Sequence[int] = tuple(range(20, 220, 10)),
+        rate: int = 10,
+        options: dict[str, str] | None = None,
+        moments: Sequence[int] | None = None,
+        metadata: dict[str, str] | None = None,
+    ) -> Path:
+        import av
+
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with av.open(str(path), "w", options=options or {}) as container:
+            container.metadata.update(metadata or {})
+            stream = container.add_stream("libx264", rate=rate, options={"g": "5", "bf": "0"})
+            stream.width, stream.height, stream.pix_fmt = *SIZE, "yuv420p"
+            stream.codec_context.time_base = Fraction(1, rate)
+            for number, grey in enumerate(greys):
+                pixels = np.full((SIZE[1], SIZE[0], 3), grey, np.uint8)
+                frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+                frame.pts = moments[number] if moments else number
+                frame.time_base = Fraction(1, rate)
+                container.mux(stream.encode(frame))
+            container.mux(stream.encode(None))
+        return path
+
+    return make
+
+
+@pytest.fixture
+def real_data() -> Callable[[str], Path]:
+    """Folder of a part of the real data; without it the test is skipped, and fails in CI."""
+
+    def find(part: str) -> Path:
+        stated = os.environ.get("CITYFORGE_REAL_DATA")
+        folder = (Path(stated) if stated else REPOSITORY.parent / "shared" / "data") / part
+        if folder.is_dir():
+            return folder
+        message = f"no real data in {folder}: set CITYFORGE_REAL_DATA to the folder that holds it"
+        if os.environ.get("CI"):
+            pytest.fail(message)
+        pytest.skip(message)
+
+    return find
