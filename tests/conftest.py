@@ -6,6 +6,7 @@ import io
 import os
 from collections.abc import Callable, Sequence
 from fractions import Fraction
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -129,3 +130,78 @@ def real_data() -> Callable[[str], Path]:
         pytest.skip(message)
 
     return find
+
+
+@pytest.fixture(scope="session")
+def make_package() -> Callable[..., Path]:
+    """Write a package that finds one object at (8, 6, 40, 30) in any picture of 64×48."""
+
+    def make(
+        folder: Path, algorithm: str, run_id: str | None, score: float = 0.9, passed: bool = True
+    ) -> Path:
+        from cityforge.inference.package import EVIDENCE_FILE, MODEL_FILE, About, write_about
+
+        folder.mkdir(parents=True)
+        model = constant_model(score)
+        evidence = bare_evidence(algorithm, run_id, score, passed)
+        (folder / MODEL_FILE).write_bytes(model)
+        (folder / EVIDENCE_FILE).write_text(evidence.to_json(), encoding="utf-8")
+        (folder.parent / "report.html").write_text("<p>report</p>", encoding="utf-8")
+        about = About(
+            format="cityforge.package/1", algorithm=algorithm, title="小 · Tiny",
+            space="road_traffic", task="detection", classes=["汽车", "bus"],
+            input_width=SIZE[0], input_height=SIZE[1], score_threshold=0.5, score_floor=0.01,
+            overlap=0.6, max_boxes=10, envelope={}, model_digest=sha256(model).hexdigest(),
+            evidence_digest=evidence.digest(), snapshot_digest="s", git_commit="c",
+            git_dirty=False, lock_digest="l", params_digest="p", parity={},
+        )  # fmt: skip
+        write_about(folder, about)
+        return folder
+
+    return make
+
+
+def constant_model(score: float) -> bytes:
+    """ONNX: `pictures` (N, 48, 64, 3) uint8 to `scores` (N, 1, 2) and `boxes` (N, 1, 4)."""
+    from onnx import TensorProto, checker, helper
+
+    answers = {"scores": [score, 0.0], "boxes": [8.0, 6.0, 40.0, 30.0]}
+    nodes = [helper.make_node("Shape", ["pictures"], ["count"], start=0, end=1)]
+    outputs, constants = [], []
+    for name, values in answers.items():
+        width = len(values)
+        constants += [
+            helper.make_tensor(f"{name}_one", TensorProto.FLOAT, [1, 1, width], values),
+            helper.make_tensor(f"{name}_rest", TensorProto.INT64, [2], [1, width]),
+        ]
+        nodes += [
+            helper.make_node("Concat", ["count", f"{name}_rest"], [f"{name}_shape"], axis=0),
+            helper.make_node("Expand", [f"{name}_one", f"{name}_shape"], [name]),
+        ]
+        outputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 1, width]))
+    pictures = helper.make_tensor_value_info(
+        "pictures", TensorProto.UINT8, ["n", SIZE[1], SIZE[0], 3]
+    )
+    graph = helper.make_graph(nodes, "constant", [pictures], outputs, constants)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    checker.check_model(model)
+    return bytes(model.SerializeToString())
+
+
+def bare_evidence(algorithm: str, run_id: str | None, score: float, passed: bool) -> Any:
+    """Evidence with one figure and one gate."""
+    from cityforge.evaluation import evidence as e
+
+    return e.Evidence(
+        algorithm=algorithm, title="小 · Tiny", space="road_traffic", task="detection",
+        subset="test", classes=["汽车", "bus"], frame_count=4, box_count=4, score_threshold=0.5,
+        created_from=e.CreatedFrom(
+            snapshot_digest="s", git_commit="c", git_dirty=False, lock_digest="l",
+            model_digest="m", mlflow_run_id=run_id,
+        ),
+        metrics={"map50": score, "map50_95": score / 2}, per_class=[], slices=[],
+        curves=e.Curves(recall=[], precision={}, threshold=[], f1={}, f1_mean=[]),
+        confusion=e.Confusion(labels=[], matrix=[[]]), training=[], latency=None,
+        gates=[e.GateResult(name="map50", floor=0.5, value=score, passed=passed)],
+        best_frames=[], worst_frames=[],
+    )  # fmt: skip

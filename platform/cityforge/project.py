@@ -124,15 +124,12 @@ def set_parameter(project: Project, algorithm: str, assignment: str) -> tuple[ob
         NameUnknown: no such parameter; the nearest is suggested.
         CardError: a value that the parameter does not take; the file is left as it was.
     """
-    from ruamel.yaml import YAML
-
     key, equals, text = assignment.partition("=")
     if not equals:
         raise InputError("key=value", found=f"'{assignment}'", where="--set", do="--set train.epochs=3")
     path = project.params_path(algorithm)
     known = flat_keys(read_yaml(path))
-    yaml = YAML()
-    yaml.preserve_quotes = True
+    yaml = _keeper()
     content = yaml.load(path.read_text(encoding="utf-8"))
     if key not in known:
         raise NameUnknown("a parameter", key, known, where=f"--set {assignment}")
@@ -159,12 +156,9 @@ def _parsed(text: str, assignment: str) -> Any:
 
 def activate(project: Project, algorithm: str) -> bool:
     """List an algorithm and its dataset in the root's params.yaml; True when that was new."""
-    from ruamel.yaml import YAML
-
     card = project.algorithm(algorithm)
     path = project.root / "params.yaml"
-    yaml = YAML()
-    yaml.preserve_quotes = True
+    yaml = _keeper()
     content = yaml.load(path.read_text(encoding="utf-8"))
     check(ProjectParams, content, path)
     new = content["algorithms"].get(algorithm) != card.dataset
@@ -174,11 +168,8 @@ def activate(project: Project, algorithm: str) -> bool:
 
 def activate_dataset(project: Project, dataset: str, content: Any = None) -> bool:
     """List a dataset in the root's params.yaml (and write `content`, its parsed text)."""
-    from ruamel.yaml import YAML
-
     path = project.root / "params.yaml"
-    yaml = YAML()
-    yaml.preserve_quotes = True
+    yaml = _keeper()
     stored = yaml.load(path.read_text(encoding="utf-8"))
     content = content if content is not None else yaml.load(path.read_text(encoding="utf-8"))
     new = dataset not in content["datasets"]
@@ -201,6 +192,17 @@ def flat_keys(content: Any, prefix: str = "") -> list[str]:
         if isinstance(value, dict):
             keys.extend(flat_keys(value, f"{prefix}{key}."))
     return keys
+
+
+def _keeper() -> Any:
+    """A YAML that writes a file as people wrote it: comments, quotes, indents, long lines."""
+    from ruamel.yaml import YAML
+
+    yaml = YAML()
+    yaml.preserve_quotes = True
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    yaml.width = 4096
+    return yaml
 
 
 def _rewrite(yaml: Any, content: Any, path: Path) -> None:

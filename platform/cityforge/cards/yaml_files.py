@@ -12,6 +12,14 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from cityforge.errors import CardError, suggest
 
 Model = TypeVar("Model", bound=BaseModel)
+# Beginnings of pydantic's sentences, as they read after "expected".
+PLAIN = {
+    "String should have": "a text of",
+    "String should match pattern": "a text that matches",
+    "List should have": "a list of",
+    "Tuple should have": "a list of",
+    " after validation, not": ", not",
+}
 VARIANT = "as "  # begins the tag of a variant, which is no key of the file
 
 
@@ -83,8 +91,9 @@ def _fault(fault: Any, model: type[BaseModel], path: Path, prefix: str) -> str:
         return f"expected a value, found none, {where}: add it"
     found = repr(fault["input"])
     found = found if len(found) <= 60 else found[:57] + "…"
-    expected = fault["msg"].removeprefix("Value error, ")
-    expected = expected.removeprefix("Input should be ")
+    expected = fault["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    for begins, plain in PLAIN.items():
+        expected = expected.replace(begins, plain)
     return f"expected {expected}, found {found}, {where}"
 
 

@@ -63,9 +63,10 @@ def _take_in(project: Project, settings: Settings, labels: Path) -> None:
 
     clips = sorted(path for path in labels.parent.iterdir() if path.name.startswith("crossing_"))
     files = [each for folder in clips for each in sorted(folder.glob("*.mp4"))]
-    added = add_to_dataset(project, settings, NAME, files, _table(labels.parent))
+    # Made from a seed on each machine: there is nothing to version.
+    added = add_to_dataset(project, settings, NAME, files, _table(labels.parent), versioned=False)
     typer.echo(f"{len(added.added)} clips added, {len(added.known)} known already")
-    taken = import_into_dataset(project, settings, NAME, labels, "studio")
+    taken = import_into_dataset(project, settings, NAME, labels, "studio", versioned=False)
     typer.echo(f"{taken.boxes} boxes on {taken.images} frames, {len(taken.rejected)} refused")
 
 

@@ -115,10 +115,10 @@ def _accelerator() -> Finding:
 
 
 def _fonts() -> Finding:
-    from cityforge.evaluation.fonts import find_font
+    from cityforge.evaluation.fonts import NAMES, find_font
 
     font = find_font()
-    if font is None:
+    if font is None or font.name == NAMES[-1]:
         return _finding(
             "Chinese text", "absent", "no font draws it", "apt-get install fonts-wqy-zenhei"
         )

@@ -79,8 +79,9 @@ def add_to_dataset(
     started_at: str = "",
     lighting: str = "",
     weather: str = "",
+    versioned: bool = True,
 ) -> Added:
-    """Add footage and bring DVC's pointer and the frames up to date."""
+    """Add footage, and bring DVC's pointer to it up to date where it is `versioned`."""
     from cityforge.footage.catalogue import (
         Recording,
         add_footage,
@@ -99,7 +100,8 @@ def add_to_dataset(
         result = add_footage(card, folder, list_files(paths), recordings, common, advance)
     if result.added:
         activate_dataset(project, dataset)
-        dvc(project, "add", "--quiet", f"datasets/{dataset}/footage", quietly=True)
+        if versioned:
+            dvc(project, "add", f"datasets/{dataset}/footage", quietly=True)
     return result
 
 

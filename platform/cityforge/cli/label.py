@@ -67,6 +67,8 @@ def import_into_dataset(
     path: Path,
     format_name: str = "",
     film: FramesOfFilm | None = None,
+    *,
+    versioned: bool = True,
 ) -> Intake:
     """Import labels; the frames they speak of are brought up to date before."""
     from cityforge.errors import LabelError
@@ -74,6 +76,7 @@ def import_into_dataset(
     from cityforge.footage.ingest import FRAMES_TABLE
     from cityforge.labeling.formats.registry import read
     from cityforge.labeling.intake import take_in
+    from cityforge.project import activate_dataset
     from cityforge.tables import FRAMES, read_table
 
     card = project.dataset(dataset)
@@ -84,10 +87,12 @@ def import_into_dataset(
             "footage that the labels speak of", found="none", where=f"dataset '{dataset}'",
             do=f"cityforge footage add {dataset} PATH",
         )
+    activate_dataset(project, dataset)
     dvc(project, "repro", "--single-item", f"ingest@{dataset}", quietly=True)
     frames = read_table(FRAMES, folder / "frames" / FRAMES_TABLE)
     result = take_in(card, folder, labels, read_catalogue(folder), frames, film)
-    dvc(project, "add", "--quiet", f"datasets/{dataset}/labels", quietly=True)
+    if versioned:
+        dvc(project, "add", f"datasets/{dataset}/labels", quietly=True)
     return result
 
 

@@ -83,6 +83,8 @@ def _foreseen(error: Exception) -> str | None:
         return f"expected free disk, found none, in {where}: free some and run it again"
     if isinstance(error, PermissionError):
         return f"expected the right to use {error.filename}, found none: change its owner or mode"
+    if isinstance(error, OSError) and error.filename:
+        return f"expected to read or write {error.filename}, found {error.strerror}"
     return None
 
 

@@ -97,8 +97,9 @@ def _paste(
     left, top, right, bottom = area
     if right <= left or bottom <= top:
         return
+    half = (scale - 1) / 2  # OpenCV counts from the middle of a pixel, boxes from its edge
     matrix = np.array(
-        [[scale, 0, anchor[0] - left], [0, scale, anchor[1] - top]], dtype=np.float32
+        [[scale, 0, anchor[0] - left + half], [0, scale, anchor[1] - top + half]], np.float32
     )
     canvas[top:bottom, left:right] = cv2.warpAffine(
         image, matrix, (right - left, bottom - top), borderValue=(GREY, GREY, GREY)

@@ -63,6 +63,7 @@ def describe(card: Dataset, frames: pa.Table, labels: pa.Table, store: FrameStor
     """Count and digest what a snapshot holds."""
     ontology = {each.name: each.definition for each in card.classes}
     names = labels.column("class").to_pylist()
+    drawn = set(labels.filter(labels.column("class").is_valid()).column("frame_id").to_pylist())
     digest = digest_of(
         {
             "frames": digest_of_frames(frames, store.read),
@@ -75,7 +76,7 @@ def describe(card: Dataset, frames: pa.Table, labels: pa.Table, store: FrameStor
         digest=digest,
         frames=frames.num_rows,
         boxes=sum(name is not None for name in names),
-        empty_frames=sum(name is None for name in names),
+        empty_frames=frames.num_rows - len(drawn),
         boxes_per_class={name: names.count(name) for name in card.class_names},
         ontology=ontology,
     )

@@ -81,10 +81,16 @@ def read_recordings(path: Path) -> dict[str, Recording]:
     """Read a CSV with the columns file, camera, started_at, lighting, weather (the last 3 free).
 
     Raises:
-        InputError: a missing column, or a time that is none, with its line.
+        InputError: no UTF-8, a missing column, or a time that is none, with its line.
     """
-    with path.open(encoding="utf-8-sig", newline="") as stream:
-        rows = list(csv.DictReader(stream))
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            rows = list(csv.DictReader(stream))
+    except UnicodeDecodeError as error:
+        raise InputError(
+            "UTF-8 text", found=f"byte {error.start} that is none", where=str(path),
+            do="save it as CSV UTF-8",
+        ) from error
     found: dict[str, Recording] = {}
     for line, row in enumerate(rows, start=2):
         if not row.get("file") or not row.get("camera"):
@@ -123,14 +129,15 @@ def add_footage(
     Content that is stored already is not stored again.
 
     Raises:
-        NameUnknown: a camera that the card does not name.
+        InputError: a file whose camera is not known; nothing was added.
+        NameUnknown: a camera that the card does not name; nothing was added.
         ServiceError: not enough disk; nothing was added.
     """
     _enough_disk(folder, files)
+    known = [_about(card, name, recordings, common) for _, name in files]
     rows = {str(row["footage_id"]): row for row in read_catalogue(folder).to_pylist()}
     result = Added()
-    for done, (path, name) in enumerate(files, start=1):
-        about = _about(card, name, recordings, common)
+    for done, ((path, name), about) in enumerate(zip(files, known, strict=True), start=1):
         try:
             _add_one(card, folder, path, name, about, rows, result)
         except FootageError as error:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from cityforge.errors import FootageError
 
-# Formats that Pillow names; each is one frame.
-STILLS = {"JPEG", "PNG", "WEBP", "BMP", "TIFF", "MPO"}
+# Formats that Pillow opens; each is one frame. Its MPO (several JPEGs) opens as JPEG.
+STILLS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
 # A picture of more pixels than this is refused before it is decoded.
 MOST_PIXELS = 200_000_000
 READ_AT_ONCE = 1 << 20
@@ -61,7 +61,7 @@ def _probe_still(path: Path) -> Probe | None:
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
-        with Image.open(path, formats=sorted(STILLS)) as image:
+        with Image.open(path, formats=STILLS) as image:
             if image.width * image.height > MOST_PIXELS:
                 raise FootageError(
                     f"at most {MOST_PIXELS:,} pixels",
@@ -97,8 +97,10 @@ def _taken_at(image: object) -> datetime | None:
 def _probe_film(path: Path) -> Probe:
     import av
 
+    from cityforge.footage.sample import open_film
+
     try:
-        with av.open(str(path), container_options={"protocol_whitelist": "file"}) as container:
+        with open_film(path) as container:
             return _probe_container(container, path)
     except av.FFmpegError as error:
         raise FootageError(
@@ -136,7 +138,7 @@ def _probe_container(container: object, path: Path) -> Probe:
     return Probe(
         content_id(path),
         False,
-        stream.codec_context.name,
+        stream.codec_context.codec.canonical_name,
         *size,
         frames,
         errors,

@@ -13,6 +13,13 @@ JPEG_QUALITY = 92
 TOLERANCE_S = 1e-3
 
 
+def open_film(path: Path) -> Any:
+    """Open a film that is a file, even one named `08:00:00.mp4`, which reads as an address."""
+    import av
+
+    return av.open(f"file:{path}", container_options={"protocol_whitelist": "file"})
+
+
 def decode_film(container: Any) -> Iterator[Any | None]:
     """Yield every frame of the first video stream, and None for each packet that is broken.
 
@@ -41,19 +48,20 @@ def sample_film(path: Path, seconds: float) -> Iterator[tuple[int, bytes]]:
 
     The first frame at or behind each multiple of `seconds` is taken, by timestamp.
     """
-    import av
-
-    with av.open(str(path), container_options={"protocol_whitelist": "file"}) as container:
+    with open_film(path) as container:
         first: float | None = None
         due = 0.0
+        last = -1
         for frame in decode_film(container):
             if frame is None or frame.time is None:
                 continue
             first = frame.time if first is None else first
             moment = frame.time - first
-            if moment < due - TOLERANCE_S:
-                continue
-            yield round(moment * 1000), encode_jpeg(_upright_bgr(frame))
+            milliseconds = round(moment * 1000)
+            if moment < due - TOLERANCE_S or milliseconds <= last:
+                continue  # not due, or time stands still or runs back: its name is taken
+            yield milliseconds, encode_jpeg(_upright_bgr(frame))
+            last = milliseconds
             if seconds > 0:
                 due = (int((moment + TOLERANCE_S) / seconds) + 1) * seconds
 
@@ -66,7 +74,10 @@ def still_jpeg(path: Path) -> bytes:
         upright = image.format == "JPEG" and image.mode in ("RGB", "L")
         if upright and image.getexif().get(0x0112, 1) == 1:
             return path.read_bytes()
-        rgb = ImageOps.exif_transpose(image).convert("RGB")
+        turned = ImageOps.exif_transpose(image)
+        if turned.mode.startswith("I;16"):  # Pillow would cut 16 bits at 255, not scale them
+            turned = Image.fromarray((np.asarray(turned) >> 8).astype(np.uint8))
+        rgb = turned.convert("RGB")
     return encode_jpeg(np.asarray(rgb)[:, :, ::-1])
 
 

@@ -13,6 +13,8 @@ import pyarrow as pa
 
 from cityforge.errors import DataError
 
+END = bytes(2 * tarfile.BLOCKSIZE)
+
 
 @dataclass(frozen=True)
 class Member:
@@ -54,10 +56,19 @@ def read_shard(path: Path) -> Iterator[Member]:
                 stream = tar.extractfile(info)
                 if stream is not None:
                     yield Member(info.name, info.offset_data, stream.read())
+            _hold_against_end(path, tar.offset)
     except (tarfile.TarError, EOFError) as error:
         raise DataError(
             "a whole tar shard", found=str(error), where=str(path), do="remove it and ingest again"
         ) from error
+
+
+def _hold_against_end(path: Path, offset: int) -> None:
+    """Without two empty blocks behind its members a tar file was cut, or a header is broken."""
+    with path.open("rb") as stream:
+        stream.seek(offset)
+        if stream.read(len(END)) != END:
+            raise tarfile.ReadError(f"no end of the archive at byte {offset}")
 
 
 class FrameStore:

@@ -48,8 +48,10 @@ class FrameFinder:
             frame = StoredFrame(row["frame_id"], row["width"], row["height"])
             self._by_id[frame.frame_id] = frame
             self._moments.setdefault(row["footage_id"], []).append((row["pts_s"], frame))
+        self._by_whole_name: dict[str, list[str]] = {}
         self._by_name: dict[str, list[str]] = {}
         for row in footage.select(["footage_id", "name"]).to_pylist():
+            self._by_whole_name.setdefault(row["name"], []).append(row["footage_id"])
             for ending in _endings(row["name"]):
                 self._by_name.setdefault(ending, []).append(row["footage_id"])
 
@@ -82,8 +84,10 @@ class FrameFinder:
 
     def _footage_named(self, name: str) -> list[str]:
         for ending in _endings(name):
-            if ending in self._by_name:
-                return self._by_name[ending]
+            # A whole name comes first: `a.jpg` is no doubt about `deep/a.jpg`.
+            found = self._by_whole_name.get(ending) or self._by_name.get(ending)
+            if found:
+                return found
         return []
 
     def _nearest(

@@ -14,7 +14,8 @@ def give_out(
 ) -> LabelFile:
     """Every labelled frame with its boxes, as a writer of a format takes them.
 
-    A still is named as its file was; a moment of a film as `<name>#t=<seconds>`.
+    A still is named as its file was; a moment of a film as it stands in its shard,
+    `<frame_id>.jpg`, so that formats of one file an image can hold it, too.
     """
     films = {row["footage_id"]: row for row in footage.to_pylist()}
     images: dict[str, LabelledImage] = {}
@@ -32,9 +33,8 @@ def give_out(
 
 def _image(frame: dict[str, Any], film: dict[str, Any]) -> LabelledImage:
     still = film["fps"] is None
-    name = film["name"] if still else f"{film['name']}#t={frame['pts_s']:.3f}"
     return LabelledImage(
-        name=name,
+        name=film["name"] if still else f"{frame['frame_id']}.jpg",
         width=frame["width"],
         height=frame["height"],
         footage=None if still else film["name"],

@@ -98,7 +98,9 @@ def rollback(
     if current is None:
         raise RegistryError(f"a champion of '{algorithm}'", found="none", do="approve a version")
     if version is None:
-        earlier = [each for each in _champions(client, algorithm) if each != current.version]
+        past = _champions(client, algorithm)
+        # Before its first time: a second rollback goes further back, not to what was left.
+        earlier = past[: past.index(current.version)]
         if not earlier:
             raise RegistryError(
                 f"a champion of '{algorithm}' before version {current.version}", found="none"

@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from cityforge.errors import NameUnknown, RegistryError
+from cityforge.errors import NameUnknown, PackageError, RegistryError
 from cityforge.evaluation.evidence import Evidence, read_evidence
-from cityforge.inference.package import EVIDENCE_FILE, Package, open_package
+from cityforge.inference.package import ABOUT_FILE, EVIDENCE_FILE, Package, open_package
 from cityforge.project import Project
 
 CHAMPION = "champion"
@@ -128,27 +128,44 @@ def fetch_package(client: Any, project: Project, version: Version) -> tuple[Path
     Raises:
         PackageError: it is not the package that was registered.
     """
-    import mlflow
-
     digest = version.tags[TAG_PACKAGE]
     folder = project.work / "packages" / digest
     if not folder.is_dir():
+        _download(client, version, folder, digest)
+    try:
+        return folder, open_package(folder, expected_digest=digest)
+    except PackageError as error:
+        raise PackageError(
+            error.expected, found=error.found, where=error.where,
+            do=f"remove {folder}; it is fetched again",
+        ) from error
+
+
+def _download(client: Any, version: Version, folder: Path, digest: str) -> None:
+    """Fetch a package beside `folder`, and put it there only when it is the one registered."""
+    import mlflow
+
+    beside = folder.with_name(f".{digest}.{os.getpid()}")
+    source = client.get_model_version(version.algorithm, str(version.version)).source
+    try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        beside = folder.with_name(f".{digest}.{os.getpid()}")
-        shutil.rmtree(beside, ignore_errors=True)
-        source = client.get_model_version(version.algorithm, str(version.version)).source
-        try:
-            mlflow.artifacts.download_artifacts(
-                artifact_uri=source, dst_path=str(beside), tracking_uri=client.tracking_uri
-            )
-        except (mlflow.exceptions.MlflowException, OSError) as error:
-            raise RegistryError(
-                "the package's files", found=str(error).splitlines()[0], where=str(source)
-            ) from error
-        inner = next(path.parent for path in beside.rglob("package.json"))
+        mlflow.artifacts.download_artifacts(
+            artifact_uri=source, dst_path=str(beside), tracking_uri=client.tracking_uri
+        )
+        inner = next((path.parent for path in beside.rglob(ABOUT_FILE)), beside)
+        open_package(inner, expected_digest=digest)
         os.replace(inner, folder)
+    except (mlflow.exceptions.MlflowException, OSError) as error:
+        raise RegistryError(
+            "the package's files", found=str(error).splitlines()[0], where=str(source)
+        ) from error
+    except PackageError as error:
+        raise PackageError(
+            error.expected, found=error.found, where=str(source),
+            do="it is not what was registered: do not use this version",
+        ) from error
+    finally:
         shutil.rmtree(beside, ignore_errors=True)
-    return folder, open_package(folder, expected_digest=digest)
 
 
 def _tags(package: Package, evidence: Evidence) -> dict[str, str]:

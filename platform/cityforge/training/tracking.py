@@ -25,11 +25,13 @@ def tracking_client(project: Project, settings: Settings) -> Any:
     Raises:
         ServiceError: the server does not answer.
     """
-    logging.getLogger("alembic").setLevel(logging.WARNING)
-    logging.getLogger("mlflow").setLevel(logging.ERROR)
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     import mlflow
 
+    # After the import, which sets a level of its own.
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    logging.getLogger("mlflow").setLevel(logging.ERROR)
     uri = tracking_uri(project, settings)
     client = mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
     try:

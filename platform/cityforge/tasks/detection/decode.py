@@ -37,9 +37,11 @@ def decode_boxes(
     cell, cls = np.nonzero(scores > score_floor)
     score = scores[cell, cls]
     if len(score) > MOST_CANDIDATES:
-        strongest = np.argpartition(-score, MOST_CANDIDATES)[:MOST_CANDIDATES]
-        cell, cls, score = cell[strongest], cls[strongest], score[strongest]
+        weakest = np.partition(score, -MOST_CANDIDATES)[-MOST_CANDIDATES]
+        strong = score >= weakest
+        cell, cls, score = cell[strong], cls[strong], score[strong]
     order = np.lexsort((cell, cls, -score))  # ties are broken alike on every machine
+    order = order[:MOST_CANDIDATES]
     cell, cls, score = cell[order], cls[order], score[order]
     xyxy = boxes[cell].astype(np.float32) / np.float32(scale)
     xyxy[:, 0::2] = xyxy[:, 0::2].clip(0, width)

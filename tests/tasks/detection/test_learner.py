@@ -1,0 +1,173 @@
+"""The step size rises, then falls, within the epochs or the minutes; the loss goes down."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytorch_lightning as pl
+import torch
+
+from cityforge.dataset.loader import Batch
+from cityforge.tasks.detection.learner import LAST_SHARE, DetectionLearner
+
+PEAK = 2e-3
+
+
+def learner(**changes: Any) -> DetectionLearner:
+    torch.manual_seed(0)
+    values = {
+        "network": "detection/nano", "classes": ["汽车", "bus"], "learning_rate": PEAK,
+        "weight_decay": 0.05, "box_weight": 2.0, "warmup_epochs": 1.0, "epochs": 4,
+        "minutes": 60.0, "score_floor": 0.01, "overlap": 0.6, "max_boxes": 20,
+    }  # fmt: skip
+    return DetectionLearner(**{**values, **changes})
+
+
+def batches(count: int = 4) -> list[Batch]:
+    """Pictures of noise with one bright square, whose box it is."""
+    generator = torch.Generator().manual_seed(0)
+    found = []
+    for number in range(count):
+        pictures = torch.randint(0, 90, (2, 64, 64, 3), generator=generator, dtype=torch.uint8)
+        left = 8 * (number % 4)
+        pictures[:, 16:48, left : left + 32] = 250
+        truth = torch.tensor([[[left, 16.0, left + 32.0, 48.0]]]).repeat(2, 1, 1)
+        classes = torch.zeros(2, 1, dtype=torch.long)
+        real = torch.ones(2, 1, dtype=torch.bool)
+        found.append(Batch(pictures, truth, classes, real, torch.arange(2)))
+    return found
+
+
+class Watch(pl.Callback):
+    """Keeps what each step was taken with."""
+
+    def __init__(self) -> None:
+        self.rates: list[float] = []
+        self.progress: list[float] = []
+        self.losses: list[float] = []
+
+    def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, *_: Any) -> None:
+        self.rates.append(trainer.optimizers[0].param_groups[0]["lr"])
+        self.progress.append(module.progress)
+        self.losses.append(float(outputs["loss"]))
+
+
+def trained(module: DetectionLearner, epochs: int = 4, count: int = 4, **options: Any) -> Watch:
+    watch = Watch()
+    values: dict[str, Any] = {
+        "max_epochs": epochs, "accelerator": "cpu", "logger": False,
+        "enable_checkpointing": False, "enable_progress_bar": False,
+        "enable_model_summary": False, "callbacks": [watch],
+    }  # fmt: skip
+    resume = options.pop("resume", None)
+    trainer = pl.Trainer(**{**values, **options})
+    loader = torch.utils.data.DataLoader(batches(count), batch_size=None)
+    trainer.fit(module, loader, ckpt_path=resume, weights_only=False)
+    return watch
+
+
+@pytest.fixture(scope="module")
+def full() -> Watch:
+    return trained(learner())
+
+
+def test_the_step_size_rises_and_then_falls(full: Watch) -> None:
+    rates = full.rates
+    assert len(rates) == 16
+    highest = rates.index(max(rates))
+    assert highest in (3, 4)  # the end of the epoch of warming up
+    assert rates[: highest + 1] == sorted(rates[: highest + 1])
+    assert rates[highest:] == sorted(rates[highest:], reverse=True)
+    assert rates[0] == pytest.approx(PEAK / 4)
+    assert 0.8 * PEAK < max(rates) <= PEAK
+    assert LAST_SHARE * PEAK < rates[-1] < 0.1 * PEAK
+
+
+def test_progress_is_the_share_of_the_steps(full: Watch) -> None:
+    assert full.progress == pytest.approx([(step + 1) / 16 for step in range(16)])
+
+
+def test_the_loss_goes_down(full: Watch) -> None:
+    assert sum(full.losses[-4:]) < 0.7 * sum(full.losses[:4])
+
+
+def test_minutes_that_are_used_up_end_the_training_with_small_steps() -> None:
+    module = learner(epochs=1000, minutes=2 / 60, warmup_epochs=0.0)
+    watch = trained(module, epochs=1000)
+    assert len(watch.rates) < 4000
+    assert watch.progress == sorted(watch.progress)
+    assert watch.progress[-1] == 1.0
+    assert 2 <= module.seconds < 6
+    assert watch.rates[-1] < 0.1 * PEAK
+
+
+def test_minutes_of_an_earlier_run_count(tmp_path: Path) -> None:
+    first = learner(epochs=100, minutes=2 / 60)
+    trainer = pl.Trainer(
+        max_steps=3, accelerator="cpu", logger=False, enable_checkpointing=False,
+        enable_progress_bar=False, enable_model_summary=False,
+    )  # fmt: skip
+    loader = torch.utils.data.DataLoader(batches(), batch_size=None)
+    trainer.fit(first, loader)
+    trainer.save_checkpoint(tmp_path / "last.ckpt")
+    kept = torch.load(tmp_path / "last.ckpt", weights_only=False)
+    assert 0 < kept["cityforge_seconds"] <= first.seconds
+    kept["cityforge_seconds"] = 100.0
+    torch.save(kept, tmp_path / "last.ckpt")
+    second = learner(epochs=100, minutes=2 / 60)
+    watch = trained(second, epochs=100, resume=str(tmp_path / "last.ckpt"))
+    assert len(watch.rates) <= 1  # the budget was used up before
+    assert second.seconds >= 100
+
+
+def test_a_checkpoint_holds_plain_values() -> None:
+    kept = dict(learner().hparams)
+    assert kept["classes"] == ["汽车", "bus"]
+    plain = (int, float, str)
+    assert all(
+        type(value) in plain or [type(each) for each in value] == [str, str]
+        for value in kept.values()
+    )
+    assert len(kept) == 11
+
+
+def test_weights_are_decayed_and_offsets_are_not() -> None:
+    module = learner()
+    optimiser = module.configure_optimizers()
+    decayed, free = optimiser.param_groups
+    assert (decayed["weight_decay"], free["weight_decay"]) == (0.05, 0.0)
+    assert all(each.ndim > 1 for each in decayed["params"])
+    assert all(each.ndim <= 1 for each in free["params"])
+    count = len(decayed["params"]) + len(free["params"])
+    assert count == len(list(module.network.parameters()))
+
+
+def test_a_perfect_validation_scores_one() -> None:
+    module = learner(max_boxes=5)
+    truth = batches(2)
+
+    class Oracle(torch.nn.Module):
+        """Answers with the truth of the pictures it is shown."""
+
+        def forward(self, pictures: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            batch = next(each for each in truth if torch.equal(each.pictures, pictures))
+            return torch.tensor([[[0.9, 0.0]]]).repeat(2, 1, 1), batch.truth
+
+    module.network = Oracle()
+    trainer = pl.Trainer(
+        accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False
+    )
+    loader = torch.utils.data.DataLoader(truth, batch_size=None)
+    scores = trainer.validate(module, loader, verbose=False)[0]
+    assert scores["val_map50"] == pytest.approx(1.0)
+    assert scores["val_map50_95"] == pytest.approx(1.0)
+
+
+def test_a_loss_that_is_no_number_ends_the_training() -> None:
+    module = learner()
+    with torch.no_grad():
+        module.network.heads[0].score.bias.fill_(float("nan"))
+    with pytest.raises(FloatingPointError, match="step 0"):
+        trained(module)
