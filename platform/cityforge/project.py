@@ -52,7 +52,9 @@ class Project:
             CardError: the card has faults.
         """
         if name not in self.dataset_names():
-            raise NameUnknown("a dataset", name, self.dataset_names(), where=f"{self.root}/datasets")
+            raise NameUnknown(
+                "a dataset", name, self.dataset_names(), where=f"{self.root}/datasets"
+            )
         path = self.dataset_folder(name) / "dataset.yaml"
         card = read_card(Dataset, path)
         _named_as_folder(card.name, path)
@@ -126,7 +128,9 @@ def set_parameter(project: Project, algorithm: str, assignment: str) -> tuple[ob
     """
     key, equals, text = assignment.partition("=")
     if not equals:
-        raise InputError("key=value", found=f"'{assignment}'", where="--set", do="--set train.epochs=3")
+        raise InputError(
+            "key=value", found=f"'{assignment}'", where="--set", do="--set train.epochs=3"
+        )
     path = project.params_path(algorithm)
     known = flat_keys(read_yaml(path))
     yaml = _keeper()
@@ -151,7 +155,9 @@ def _parsed(text: str, assignment: str) -> Any:
     try:
         return YAML(typ="safe", pure=True).load(text)
     except YAMLError as error:
-        raise InputError("a value in YAML", found=f"'{text}'", where=f"--set {assignment}") from error
+        raise InputError(
+            "a value in YAML", found=f"'{text}'", where=f"--set {assignment}"
+        ) from error
 
 
 def activate(project: Project, algorithm: str) -> bool:
@@ -215,5 +221,7 @@ def _rewrite(yaml: Any, content: Any, path: Path) -> None:
 def _named_as_folder(name: str, path: Path) -> None:
     if name != path.parent.name:
         raise CardError(
-            f"the folder's name '{path.parent.name}'", found=f"'{name}'", where=f"{path}, key 'name'"
+            f"the folder's name '{path.parent.name}'",
+            found=f"'{name}'",
+            where=f"{path}, key 'name'",
         )

@@ -33,9 +33,7 @@ QUIET_SWITCHES = {
 class Settings(BaseSettings):
     """The settings of one site; every one has a default that needs no server."""
 
-    model_config = SettingsConfigDict(
-        env_prefix="CITYFORGE_", extra="ignore", frozen=True
-    )
+    model_config = SettingsConfigDict(env_prefix="CITYFORGE_", extra="ignore", frozen=True)
 
     offline: bool = True
     tracking_uri: str = ""
@@ -58,7 +56,7 @@ def load_settings(root: Path | None = None) -> Settings:
         InputError: a variable with a value it does not take.
     """
     try:
-        return Settings(_env_file=root / ".env" if root else None)
+        return Settings(_env_file=root / ".env" if root else None)  # type: ignore[call-arg]
     except ValidationError as error:
         first = error.errors()[0]
         name = f"CITYFORGE_{first['loc'][0]}".upper()

@@ -140,7 +140,9 @@ def read_table(schema: pa.Schema, path: Path) -> pa.Table:
     except FileNotFoundError as error:
         raise TableError(f"a table {kind}", found="no file", where=str(path)) from error
     except (pa.ArrowInvalid, OSError) as error:
-        raise TableError(f"a table {kind}", found=f"no Parquet ({error})", where=str(path)) from error
+        raise TableError(
+            f"a table {kind}", found=f"no Parquet ({error})", where=str(path)
+        ) from error
     _hold_against(table, schema, kind, path)
     return table.cast(schema)
 

@@ -70,7 +70,9 @@ def test_new_dataset_and_algorithm_show_up_with_chinese_names(cityforge: Run) ->
     listed = cityforge("dataset", "list").out
     assert "院子" in listed
     assert "行人" in listed
-    rows = {each["name"]: each for each in json.loads(cityforge("algorithm", "list", "--json").out)}
+    listed = cityforge("algorithm", "list", "--json").out
+    assert "院内行人" in listed
+    rows = {each["name"]: each for each in json.loads(listed)}
     assert rows["yard_people"]["title"] == "院内行人"
     assert (rows["yard_people"]["active"], rows[NAME]["active"]) == ("yes", "no")
     shown = json.loads(cityforge("algorithm", "show", "yard_people", "--json").out)

@@ -75,9 +75,7 @@ def check(model: type[Model], content: dict[str, Any], path: Path, prefix: str =
         return model.model_validate_json(json.dumps(content, default=str), strict=True)
     except ValidationError as error:
         faults = tuple(_fault(fault, model, path, prefix) for fault in error.errors())
-        raise CardError(
-            f"a valid {model.__name__}", where=str(path), faults=faults
-        ) from error
+        raise CardError(f"a valid {model.__name__}", where=str(path), faults=faults) from error
 
 
 def _fault(fault: Any, model: type[BaseModel], path: Path, prefix: str) -> str:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 NAME = "demo_crossing"
 # What makes the demo's footage: three days, three cameras, day, rain and night.
-SEED, SESSIONS, SECONDS, FPS = 20261122, 3, 16.0, 5.0
+SEED, SESSIONS, SECONDS, FPS = 20261122, 3, 16.0, 4.0
 READY_S = 90.0
 
 
@@ -50,7 +50,7 @@ def make_footage(project: Project, settings: Settings) -> Path:
     """Synthetic clips with their labels, in the project's work folder; made once."""
     from cityforge.synthetic.footage import FootagePlan, generate
 
-    plan = FootagePlan(seed=SEED, sessions=SESSIONS, seconds=SECONDS, fps=FPS, label_every_s=1.0)
+    plan = FootagePlan(seed=SEED, sessions=SESSIONS, seconds=SECONDS, fps=FPS, label_every_s=0.5)
     with progress("clips", "clips") as advance:
         return generate(
             project.work / "demo_footage", plan, workers=settings.worker_count(), progress=advance

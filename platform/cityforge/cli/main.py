@@ -47,7 +47,9 @@ def options(
     project: Annotated[
         Path | None, typer.Option(help="The project's folder; by default the one you are in.")
     ] = None,
-    verbose: Annotated[bool, typer.Option("--verbose", help="Show the traceback of errors.")] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="Show the traceback of errors.")
+    ] = False,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Say the version.")
     ] = False,

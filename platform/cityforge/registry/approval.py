@@ -109,7 +109,8 @@ def rollback(
     target = find_version(client, algorithm, version)
     if not target.approval:
         raise NotApproved(
-            "an approved version", found=f"version {version}, never approved",
+            "an approved version",
+            found=f"version {version}, never approved",
             do=f"cityforge model approve {algorithm} {version}",
         )
     if target.version == current.version:
@@ -137,13 +138,16 @@ def approved_version(client: Any, algorithm: str, version: int | None) -> Versio
     found = find_version(client, algorithm, version)
     if not found.approval:
         raise NotApproved(
-            "an approved version", found=f"version {version}, not approved",
+            "an approved version",
+            found=f"version {version}, not approved",
             do=f"cityforge model approve {algorithm} {version}",
         )
     if found.approval["package_digest"] != found.tags.get(TAG_PACKAGE):
         raise NotApproved(
-            "an approval of this package", found="an approval of another one",
-            where=f"version {version} of '{algorithm}'", do="approve it anew",
+            "an approval of this package",
+            found="an approval of another one",
+            where=f"version {version} of '{algorithm}'",
+            do="approve it anew",
         )
     return found
 
@@ -152,7 +156,8 @@ def _refuse_under_gate(found: Version, override: bool, reason: str) -> None:
     if override and reason.strip():
         return
     figures = ", ".join(
-        f"{name} {value:.3f}" for name, value in found.metrics.items()
+        f"{name} {value:.3f}"
+        for name, value in found.metrics.items()
         if name in ("map50", "map50_95") and value is not None
     )
     raise RegistryError(
@@ -165,9 +170,7 @@ def _refuse_under_gate(found: Version, override: bool, reason: str) -> None:
 def _crown(client: Any, algorithm: str, version: int, who: str, why: str) -> None:
     past = _history(client, algorithm)
     past.append({"version": version, "at": _now(), "by": who, "why": why})
-    client.set_registered_model_tag(
-        algorithm, TAG_CHAMPIONS, json.dumps(past, ensure_ascii=False)
-    )
+    client.set_registered_model_tag(algorithm, TAG_CHAMPIONS, json.dumps(past, ensure_ascii=False))
     client.set_registered_model_alias(algorithm, CHAMPION, str(version))
     model = client.get_registered_model(algorithm)
     if str(model.aliases.get(CHALLENGER)) == str(version):

@@ -8,8 +8,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +15,7 @@ from cityforge.errors import ServiceError
 from cityforge.project import Project
 from cityforge.registry.versions import TAG_PACKAGE, Version, fetch_package
 
-SERVICE_FILES = ("service.py", "requirements.txt", "README.md")
+SERVICE_FILES = ("service.py", "bentofile.yaml", "requirements.txt", "README.md")
 
 
 def bento_home(project: Project) -> Path:
@@ -86,37 +84,27 @@ def build_wheel(root: Path, out: Path) -> Path:
     return wheels[-1]
 
 
-@contextmanager
-def own_bento_store(project: Project) -> Iterator[None]:
-    """BentoML reads BENTOML_HOME when it is imported: set it for this project."""
-    before = os.environ.get("BENTOML_HOME")
-    os.environ["BENTOML_HOME"] = str(bento_home(project))
-    bento_home(project).mkdir(parents=True, exist_ok=True)
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["BENTOML_HOME"]
-        else:
-            os.environ["BENTOML_HOME"] = before
-
-
 def _build(project: Project, version: Version, context: Path, wheel: Path) -> None:
-    with own_bento_store(project):
-        import bentoml
+    """Let BentoML build in `context`, in a process of its own: it reads its home at import."""
+    from ruamel.yaml import YAML
 
-        name, _, tag = bento_tag(version).partition(":")
-        bentoml.build(
-            "service:Endpoint",
-            name=name,
-            version=tag,
-            build_ctx=str(context),
-            include=["service.py", "package/*", "approval.json", "README.md"],
-            labels={"algorithm": version.algorithm, "model_version": str(version.version)},
-            python={
-                "requirements_txt": "requirements.txt",
-                "wheels": [wheel.name],
-                "lock_packages": False,
-                "pip_args": "--no-deps",
-            },
-        )
+    bentofile = context / "bentofile.yaml"
+    yaml = YAML()
+    content = yaml.load(bentofile.read_text(encoding="utf-8"))
+    content["python"]["wheels"] = [wheel.name]
+    content["labels"] = {"algorithm": version.algorithm, "model_version": str(version.version)}
+    with bentofile.open("w", encoding="utf-8") as stream:
+        yaml.dump(content, stream)
+    name, _, tag = bento_tag(version).partition(":")
+    bento_home(project).mkdir(parents=True, exist_ok=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "bentoml", "build", "--name", name, "--version", tag],
+        cwd=context,
+        env={**os.environ, "BENTOML_HOME": str(bento_home(project))},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        said = (done.stderr or done.stdout).strip().splitlines()
+        raise ServiceError("a Bento", found=said[-1] if said else "silence", where=str(context))

@@ -41,7 +41,9 @@ class Version:
         return found
 
 
-def register(client: Any, project: Project, algorithm: str, package: Path, results: Path) -> Version:
+def register(
+    client: Any, project: Project, algorithm: str, package: Path, results: Path
+) -> Version:
     """Log a package and its report, and register it as a version, a challenger.
 
     A package that is registered already keeps its version.
@@ -136,7 +138,9 @@ def fetch_package(client: Any, project: Project, version: Version) -> tuple[Path
         return folder, open_package(folder, expected_digest=digest)
     except PackageError as error:
         raise PackageError(
-            error.expected, found=error.found, where=error.where,
+            error.expected,
+            found=error.found,
+            where=error.where,
             do=f"remove {folder}; it is fetched again",
         ) from error
 
@@ -161,7 +165,9 @@ def _download(client: Any, version: Version, folder: Path, digest: str) -> None:
         ) from error
     except PackageError as error:
         raise PackageError(
-            error.expected, found=error.found, where=str(source),
+            error.expected,
+            found=error.found,
+            where=str(source),
             do="it is not what was registered: do not use this version",
         ) from error
     finally:

@@ -46,9 +46,9 @@ def _position(camera: Camera) -> Floats:
     return np.array([camera.east_m, camera.north_m, camera.height_m])
 
 
-CROSSING_NORTH = Camera("crossing_north", -6.2, 21.0, 6.0, 150.0, 17.0, 495.0)
-CROSSING_EAST = Camera("crossing_east", 25.0, 6.3, 9.0, 245.0, 22.0, 570.0)
-CROSSING_ROOF = Camera("crossing_roof", -18.5, -19.5, 18.0, 43.0, 33.0, 620.0)
+CROSSING_NORTH = Camera("crossing_north", -6.2, 21.0, 6.0, 150.0, 16.0, 700.0)
+CROSSING_EAST = Camera("crossing_east", 25.0, 6.3, 9.0, 245.0, 21.0, 800.0)
+CROSSING_ROOF = Camera("crossing_roof", -18.5, -19.5, 18.0, 43.0, 32.0, 900.0)
 
 CAMERAS: tuple[Camera, ...] = (CROSSING_NORTH, CROSSING_EAST, CROSSING_ROOF)
 

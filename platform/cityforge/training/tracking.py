@@ -38,7 +38,9 @@ def tracking_client(project: Project, settings: Settings) -> Any:
         client.search_experiments(max_results=1)
     except mlflow.exceptions.MlflowException as error:
         raise ServiceError(
-            "a tracking server that answers", found=str(error).splitlines()[0], where=uri,
+            "a tracking server that answers",
+            found=str(error).splitlines()[0],
+            where=uri,
             do="start it, or clear CITYFORGE_TRACKING_URI to use this project's own file",
         ) from error
     return client
