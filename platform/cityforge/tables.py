@@ -123,7 +123,7 @@ def write_table(table: pa.Table, schema: pa.Schema, path: Path) -> None:
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         pq.write_table(table.cast(schema), beside)
-        os.replace(beside, path)
+        beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
 

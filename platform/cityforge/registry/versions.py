@@ -158,7 +158,7 @@ def _download(client: Any, version: Version, folder: Path, digest: str) -> None:
         )
         inner = next((path.parent for path in beside.rglob(ABOUT_FILE)), beside)
         open_package(inner, expected_digest=digest)
-        os.replace(inner, folder)
+        inner.replace(folder)
     except (mlflow.exceptions.MlflowException, OSError) as error:
         raise RegistryError(
             "the package's files", found=str(error).splitlines()[0], where=str(source)
