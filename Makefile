@@ -40,6 +40,7 @@ lock: $(READY)
 	@$(BIN)/uv pip compile pyproject.toml --all-extras --generate-hashes --universal --python-version 3.11 \
 		--no-emit-index-url --no-header --quiet -o requirements.lock
 
+# .cityforge stays: it holds the registry, with every approval.
 clean:
-	rm -rf $(VENV) .cityforge .pytest_cache .mypy_cache .ruff_cache dist
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache dist
 	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +

@@ -83,7 +83,9 @@ class Problem(BaseModel):
 
 app = FastAPI(title="cityforge endpoint")
 REFUSALS: dict[int | str, dict[str, Any]] = {
-    400: {"model": Problem}, 413: {"model": Problem}, 422: {"model": Problem}
+    400: {"model": Problem},
+    413: {"model": Problem},
+    422: {"model": Problem},
 }
 
 

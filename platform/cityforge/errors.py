@@ -21,6 +21,7 @@ what was expected, what was found, where, and what to do.
 from __future__ import annotations
 
 import difflib
+import errno
 from collections.abc import Iterable
 
 
@@ -129,6 +130,25 @@ class NotApproved(RegistryError):
 
 class ServiceError(CityforgeError):
     """Something outside is missing: disk, port, server."""
+
+
+def line_of(error: Exception) -> str | None:
+    """What a person reads of a failure that was foreseen; None for one that was not.
+
+    Beside this tree, these are the failures of the machine that any step can meet.
+    """
+    if isinstance(error, CityforgeError):
+        return str(error)
+    if not isinstance(error, OSError):
+        return None
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        where = error.filename or "the disk"
+        return f"expected free disk, found none, in {where}: free some and run it again"
+    if isinstance(error, PermissionError):
+        return f"expected the right to use {error.filename}, found none: change its owner or mode"
+    if error.filename:
+        return f"expected to read or write {error.filename}, found {error.strerror}"
+    return None
 
 
 def suggest(name: str, known: Iterable[str]) -> str:

@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Callable
 
-from cityforge.errors import CityforgeError
+from cityforge.errors import line_of
 from cityforge.project import Project, find_project
 from cityforge.settings import Settings, load_settings, stay_offline
 
@@ -24,10 +24,11 @@ def run_stage(work: Callable[[Project, Settings, str], None]) -> None:
         settings = load_settings(project.root)
         stay_offline(settings, os.environ)
         work(project, settings, sys.argv[1])
-    except CityforgeError as error:
-        if os.environ.get("CITYFORGE_VERBOSE"):
+    except Exception as error:
+        line = None if os.environ.get("CITYFORGE_VERBOSE") else line_of(error)
+        if line is None:
             raise
-        sys.stderr.write(f"{error}\n")
+        sys.stderr.write(f"{line}\n")
         sys.exit(1)
 
 

@@ -88,17 +88,23 @@ def demo(scratch: Path) -> list[Row]:
 
 def _one_edit(root: Path) -> list[Row]:
     made = cityforge(
-        root, "algorithm", "new", "second_one", "--dataset", "demo_crossing",
-        "--space", "road_traffic",
+        root,
+        "algorithm",
+        "new",
+        "second_one",
+        "--dataset",
+        "demo_crossing",
+        "--space",
+        "road_traffic",
     )
     assert made.returncode == 0, made.stderr
     changed = cityforge(
         root, "run", "demo_crossing", "--set", "evaluate.overlap=0.55", "--stage", "evaluate"
     )
-    ran = [
-        line.split("'")[1] for line in changed.stdout.splitlines() if line.startswith("Running")
+    ran = [line.split("'")[1] for line in changed.stdout.splitlines() if line.startswith("Running")]
+    return [
+        ("one edit in params.yaml (evaluate.overlap)", ", ".join(ran), "that one's, from there")
     ]
-    return [("one edit in params.yaml (evaluate.overlap)", ", ".join(ran), "that one's, from there")]
 
 
 def real(name: str, dataset: str, promised: str) -> Callable[[Path], list[Row]]:

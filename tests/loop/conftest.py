@@ -12,16 +12,23 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from scratch import cityforge, copy_project, git  # noqa: E402
+from scratch import cityforge, copy_project, git
 
 CLASSES = ["垃圾桶", "car"]
 FRAMES = 48
 # Small enough for seconds; what is measured here is the loop, not the model.
 QUICK = {
-    "data.input_width": 96, "data.input_height": 96, "data.workers": 0,
-    "split.test": "{share: 0.25, pick: random}", "split.val": "{share: 0.25, pick: random}",
-    "tune.trials": 2, "tune.epochs": 1, "train.epochs": 4, "train.batch": 8,
-    "train.mosaic": 0.0, "export.parity_frames": 4,
+    "data.input_width": 96,
+    "data.input_height": 96,
+    "data.workers": 0,
+    "split.test": "{share: 0.25, pick: random}",
+    "split.val": "{share: 0.25, pick: random}",
+    "tune.trials": 2,
+    "tune.epochs": 1,
+    "train.epochs": 4,
+    "train.batch": 8,
+    "train.mosaic": 0.0,
+    "export.parity_frames": 4,
 }
 
 
@@ -39,8 +46,15 @@ def draw_stills(folder: Path, count: int) -> Path:
             x = int(rng.integers(0, 80 - width // 2)) + (80 if category == 2 else 0)
             x, y = min(x, 159 - width), int(rng.integers(0, 119 - height))
             cv2.rectangle(picture, (x, y), (x + width, y + height), colour, -1)
-            boxes.append({"id": len(boxes), "image_id": number, "category_id": category,
-                          "bbox": [x, y, width, height], "iscrowd": 0})
+            boxes.append(
+                {
+                    "id": len(boxes),
+                    "image_id": number,
+                    "category_id": category,
+                    "bbox": [x, y, width, height],
+                    "iscrowd": 0,
+                }
+            )
         (folder / name).write_bytes(cv2.imencode(".jpg", picture)[1].tobytes())
     categories = [{"id": 1, "name": CLASSES[0]}, {"id": 2, "name": CLASSES[1]}]
     content = {"images": images, "annotations": boxes, "categories": categories}
@@ -56,8 +70,17 @@ def prepare(root: Path, stills: Path) -> Path:
         ["dataset", "new", "streets", "--title", "街道", "--camera", "东门 1 号", *classes()],
         ["footage", "add", "streets", str(stills), "--started-at", "2026-03-02T09:00:00Z"],
         ["label", "import", "streets", str(stills / "标注.json")],
-        ["algorithm", "new", "bins", "--dataset", "streets", "--space", "street_environment",
-         "--title", "垃圾桶识别"],
+        [
+            "algorithm",
+            "new",
+            "bins",
+            "--dataset",
+            "streets",
+            "--space",
+            "street_environment",
+            "--title",
+            "垃圾桶识别",
+        ],
     ]
     for words in steps:
         done = cityforge(root, *words)

@@ -10,8 +10,19 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 # What a checkout holds, less what it made.
-PARTS = ("dvc.yaml", "params.yaml", "requirements.lock", ".gitignore", ".dvcignore", ".dvc/config",
-         ".dvc/.gitignore", "pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md")
+PARTS = (
+    "dvc.yaml",
+    "params.yaml",
+    "requirements.lock",
+    ".gitignore",
+    ".dvcignore",
+    ".dvc/config",
+    ".dvc/.gitignore",
+    "pyproject.toml",
+    "README.md",
+    "LICENSE",
+    "CHANGELOG.md",
+)
 FOLDERS = ("platform", "pipelines", "serving", "algorithms", "datasets")
 MADE = ("build", "footage", "labels", "frames", "snapshot", "checks", "__pycache__", "*.dvc")
 

@@ -23,7 +23,11 @@ def run_until_killed(root: Path, line: str) -> list[str]:
     command = [str(Path(sys.executable).parent / "cityforge"), "run", "bins"]
     said: list[str] = []
     with subprocess.Popen(
-        command, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        command,
+        cwd=root,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
         start_new_session=True,
     ) as process:
         for each in process.stdout or ():
@@ -42,7 +46,11 @@ def test_a_training_killed_in_its_third_epoch_goes_on_from_the_second(
     shutil.copytree(loop, root, symlinks=True)
     params = root / "algorithms" / "bins" / "params.yaml"
     # A fresh training of six epochs; the pictures are large so that an epoch takes a while.
-    text = params.read_text().replace("epochs: 4", f"epochs: {EPOCHS}").replace("trials: 2", "trials: 0")
+    text = (
+        params.read_text()
+        .replace("epochs: 4", f"epochs: {EPOCHS}")
+        .replace("trials: 2", "trials: 0")
+    )
     params.write_text(text.replace("input_width: 96", "input_width: 256"))
     before = json.loads((root / "algorithms/bins/build/train/train.json").read_text())
     run_until_killed(root, f"epoch 2/{EPOCHS}")

@@ -44,8 +44,12 @@ def list_(context: typer.Context, as_json: Json = False) -> None:
         card = project.dataset(name)
         footage = read_catalogue(project.dataset_folder(name))
         rows.append(
-            {"name": name, "title": card.title, "classes": card.class_names,
-             "footage": footage.num_rows}
+            {
+                "name": name,
+                "title": card.title,
+                "classes": card.class_names,
+                "footage": footage.num_rows,
+            }
         )
     show(rows, as_json, "no dataset yet: cityforge dataset new NAME --class C --camera K")
 

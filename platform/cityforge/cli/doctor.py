@@ -18,8 +18,19 @@ if TYPE_CHECKING:
     from cityforge.settings import Settings
 
 LIBRARIES = (
-    "torch", "torchvision", "pytorch-lightning", "timm", "mlflow", "dvc", "optuna", "onnx",
-    "onnxruntime", "bentoml", "great-expectations", "label-studio-sdk", "av",
+    "torch",
+    "torchvision",
+    "pytorch-lightning",
+    "timm",
+    "mlflow",
+    "dvc",
+    "optuna",
+    "onnx",
+    "onnxruntime",
+    "bentoml",
+    "great-expectations",
+    "label-studio-sdk",
+    "av",
     "opencv-python-headless",
 )
 LEAST_DISK_GB = 5.0
@@ -167,7 +178,9 @@ def _label_studio(settings: Settings) -> Finding:
         answer.raise_for_status()
     except httpx.HTTPError as error:
         return _finding(
-            "Label Studio", "fails", str(error)[:80],
+            "Label Studio",
+            "fails",
+            str(error)[:80],
             "start it, or correct CITYFORGE_LABEL_STUDIO_URL",
         )
     return _finding("Label Studio", "works", settings.label_studio_url)

@@ -43,8 +43,15 @@ def add(
     """Copy originals into a dataset and enter them in its catalogue."""
     project, settings = open_project(context)
     result = add_to_dataset(
-        project, settings, dataset, paths, table,
-        camera=camera, started_at=started_at, lighting=lighting, weather=weather,
+        project,
+        settings,
+        dataset,
+        paths,
+        table,
+        camera=camera,
+        started_at=started_at,
+        lighting=lighting,
+        weather=weather,
     )
     if as_json:
         show_json(

@@ -27,7 +27,8 @@ def import_(
     dataset: DatasetName,
     path: Annotated[Path, typer.Argument(help="A label file, or a folder of them.")],
     format_name: Annotated[
-        str, typer.Option("--format", help="studio, coco, voc or yolo; by default found by looking.")
+        str,
+        typer.Option("--format", help="studio, coco, voc or yolo; by default found by looking."),
     ] = "",
     film: Annotated[
         str, typer.Option(help="Name of the film that the labelled pictures were cut from.")
@@ -84,7 +85,9 @@ def import_into_dataset(
     labels = read(path, format_name or None)
     if not catalogue_path(folder).is_file():
         raise LabelError(
-            "footage that the labels speak of", found="none", where=f"dataset '{dataset}'",
+            "footage that the labels speak of",
+            found="none",
+            where=f"dataset '{dataset}'",
             do=f"cityforge footage add {dataset} PATH",
         )
     activate_dataset(project, dataset)
@@ -106,7 +109,9 @@ def _of_film(film: str, number: str, per_second: float) -> FramesOfFilm:
         raise InputError("a regular expression", found=f"'{number}'", where="--number") from error
     if pattern.groups != 1:
         raise InputError(
-            "a regular expression with one group", found=f"'{number}'", where="--number",
+            "a regular expression with one group",
+            found=f"'{number}'",
+            where="--number",
             do=r"such as 'frame_(\d+)'",
         )
     return FramesOfFilm(film, pattern, per_second)
@@ -137,7 +142,9 @@ def export(
     folder = project.dataset_folder(dataset)
     if not labels_path(folder).is_file():
         raise LabelError(
-            "labels", found="none", where=f"dataset '{dataset}'",
+            "labels",
+            found="none",
+            where=f"dataset '{dataset}'",
             do=f"cityforge label import {dataset} FILE",
         )
     frames = read_table(FRAMES, folder / "frames" / FRAMES_TABLE)

@@ -65,29 +65,13 @@ def main() -> None:
     try:
         app()
     except Exception as error:
-        from cityforge.errors import CityforgeError
+        from cityforge.errors import line_of
 
-        if os.environ.get("CITYFORGE_VERBOSE"):
+        line = None if os.environ.get("CITYFORGE_VERBOSE") else line_of(error)
+        if line is None:
             raise
-        foreseen = _foreseen(error)
-        if foreseen is None and not isinstance(error, CityforgeError):
-            raise
-        typer.echo(foreseen or str(error), err=True)
+        typer.echo(line, err=True)
         sys.exit(1)
-
-
-def _foreseen(error: Exception) -> str | None:
-    """A line for failures of the machine that any step can meet."""
-    import errno
-
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        where = error.filename or "the disk"
-        return f"expected free disk, found none, in {where}: free some and run it again"
-    if isinstance(error, PermissionError):
-        return f"expected the right to use {error.filename}, found none: change its owner or mode"
-    if isinstance(error, OSError) and error.filename:
-        return f"expected to read or write {error.filename}, found {error.strerror}"
-    return None
 
 
 if __name__ == "__main__":

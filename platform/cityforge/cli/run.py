@@ -24,11 +24,14 @@ def run(
     assignments: Annotated[
         list[str] | None,
         typer.Option(
-            "--set", metavar="KEY=VALUE",
+            "--set",
+            metavar="KEY=VALUE",
             help="Change a parameter in the algorithm's params.yaml first, such as train.epochs=3.",
         ),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Run stages that are up to date, too.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Run stages that are up to date, too.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Run an algorithm's stages that are not up to date, from footage to a model version."""

@@ -73,7 +73,15 @@ def serve(
 def serve_command(folder: Path, host: str, port: int) -> list[str]:
     """The BentoML process that serves a Bento."""
     return [
-        sys.executable, "-m", "bentoml", "serve", str(folder), "--host", host, "--port", str(port),
+        sys.executable,
+        "-m",
+        "bentoml",
+        "serve",
+        str(folder),
+        "--host",
+        host,
+        "--port",
+        str(port),
     ]
 
 
@@ -96,7 +104,8 @@ def refuse_used_port(host: str, port: int) -> None:
             probe.bind((host, port))
         except OSError as error:
             raise ServiceError(
-                f"port {port} of {host} free", found=error.strerror or "in use",
+                f"port {port} of {host} free",
+                found=error.strerror or "in use",
                 do="end what uses it, or choose another with --port",
             ) from error
 
@@ -132,8 +141,9 @@ def predict(
         if draw:
             _draw(draw, name, data, answer, package)
     if as_json:
-        show_json({"algorithm": algorithm, "version": number, "digest": package.digest,
-                   "answers": found})
+        show_json(
+            {"algorithm": algorithm, "version": number, "digest": package.digest, "answers": found}
+        )
         return
     rows = [{"image": each["image"], **box} for each in found for box in each["boxes"]]
     show(rows, False, "nothing found")
@@ -187,7 +197,9 @@ def _draw(folder: Path, name: str, data: bytes, answer: Answer, package: Package
     target = folder / Path(name).with_suffix(".jpg").name
     folder.mkdir(parents=True, exist_ok=True)
     found = Boxes(
-        np.zeros(len(answer.score), np.int64), answer.cls.astype(np.int64), answer.xyxy,
+        np.zeros(len(answer.score), np.int64),
+        answer.cls.astype(np.int64),
+        answer.xyxy,
         answer.score,
     )
     longest = max(answer.width, answer.height)

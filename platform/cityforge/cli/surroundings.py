@@ -20,8 +20,15 @@ if TYPE_CHECKING:
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 
 # DVC's hints on what else one could do; they say nothing about the work.
-HINTS = ("To track the changes with git", "git add", "To enable auto staging", "Use `dvc push`",
-         "dvc config core.autostage", "Updating lock file", "Generating lock file")
+HINTS = (
+    "To track the changes with git",
+    "git add",
+    "To enable auto staging",
+    "Use `dvc push`",
+    "dvc config core.autostage",
+    "Updating lock file",
+    "Generating lock file",
+)
 
 
 def open_project(context: typer.Context) -> tuple[Project, Settings]:

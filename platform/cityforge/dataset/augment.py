@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cityforge.tasks.picture import GREY
 
@@ -17,9 +19,9 @@ LEAST_SIDE_PX = 2.0
 class Sample:
     """A picture (H, W, 3) uint8 RGB with (M, 4) float32 xyxy boxes and (M,) int64 classes."""
 
-    image: np.ndarray
-    xyxy: np.ndarray
-    cls: np.ndarray
+    image: NDArray[Any]
+    xyxy: NDArray[Any]
+    cls: NDArray[Any]
 
 
 def place(
@@ -35,8 +37,10 @@ def place(
     for index, (sample, scale) in enumerate(zip(samples, scales, strict=True)):
         left, top = index % 2 == 0, index < 2
         area = (
-            0 if left else centre_x, 0 if top else centre_y,
-            centre_x if left else width, centre_y if top else height,
+            0 if left else centre_x,
+            0 if top else centre_y,
+            centre_x if left else width,
+            centre_y if top else height,
         )
         anchor = (
             centre_x - sample.image.shape[1] * scale if left else centre_x,
@@ -86,8 +90,8 @@ def _place_one(
 
 
 def _paste(
-    canvas: np.ndarray,
-    image: np.ndarray,
+    canvas: NDArray[Any],
+    image: NDArray[Any],
     scale: float,
     anchor: tuple[float, float],
     area: tuple[int, int, int, int],
@@ -107,8 +111,8 @@ def _paste(
 
 
 def _moved(
-    xyxy: np.ndarray, scale: float, anchor: tuple[float, float], area: tuple[int, int, int, int]
-) -> tuple[np.ndarray, np.ndarray]:
+    xyxy: NDArray[Any], scale: float, anchor: tuple[float, float], area: tuple[int, int, int, int]
+) -> tuple[NDArray[Any], NDArray[Any]]:
     moved = xyxy * scale + np.array([*anchor, *anchor], np.float32)
     cut = moved.copy()
     cut[:, 0::2] = cut[:, 0::2].clip(area[0], area[2])

@@ -147,7 +147,8 @@ def _finding(table: str, result: Any) -> Finding:
         examples = seen.get("partial_unexpected_list", [])[:3]
         found = f"{seen.get('unexpected_count', '?')} rows such as {examples}"
     bounds = ", ".join(
-        f"{key} {value}" for key, value in kwargs.items()
+        f"{key} {value}"
+        for key, value in kwargs.items()
         if key in ("min_value", "max_value", "value_set", "row_condition") and value is not None
     )
     return Finding(f"{table}.{column or 'rows'}", f"{config.type} ({bounds})", str(found))

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -44,16 +45,14 @@ class LabelledFrames:
     """The frames of one subset with their boxes in pixels of the stored frame."""
 
     frame_ids: list[str]
-    boxes: list[tuple[np.ndarray, np.ndarray]]  # (M, 4) xyxy float32, (M,) class index
+    boxes: list[tuple[NDArray[Any], NDArray[Any]]]  # (M, 4) xyxy float32, (M,) class index
 
 
 def labelled_frames(
     split: pa.Table, labels: pa.Table, subset: str, classes: Sequence[str]
 ) -> LabelledFrames:
     """Collect a subset; boxes of classes that the algorithm does not name are left out."""
-    wanted = [
-        row["frame_id"] for row in split.to_pylist() if row["subset"] == subset
-    ]
+    wanted = [row["frame_id"] for row in split.to_pylist() if row["subset"] == subset]
     index = {name: number for number, name in enumerate(classes)}
     found: dict[str, list[tuple[float, ...]]] = {frame_id: [] for frame_id in wanted}
     columns = labels.select(["frame_id", "class", "x1", "y1", "x2", "y2"]).to_pydict()
@@ -67,7 +66,7 @@ def labelled_frames(
     return LabelledFrames(wanted, boxes)
 
 
-class TrainingFrames(Dataset):
+class TrainingFrames(Dataset[tuple[int, Sample]]):
     """Augmented samples; `epoch` and the seed decide them, not the worker that makes them."""
 
     def __init__(
@@ -86,7 +85,7 @@ class TrainingFrames(Dataset):
         index = key % len(self)
         rng = np.random.default_rng([self.train.seed, key])
         four = rng.random() < self.train.mosaic
-        others = rng.integers(0, len(self), 3) if four else []
+        others: list[int] = rng.integers(0, len(self), 3).tolist() if four else []
         picks = [self._sample(each) for each in (index, *others)]
         low, high = self.train.scale
         scales = [float(np.exp(rng.uniform(np.log(low), np.log(high)))) for _ in picks]
@@ -101,7 +100,7 @@ class TrainingFrames(Dataset):
         return fitted_sample(self.frames, self.store, index, self.size, crop=True)
 
 
-class PlainFrames(Dataset):
+class PlainFrames(Dataset[tuple[int, Sample]]):
     """Samples as the endpoint sees them."""
 
     def __init__(self, frames: LabelledFrames, store: FrameStore, data: DataParams) -> None:
@@ -140,7 +139,9 @@ def collate(samples: list[tuple[int, Sample]]) -> Batch:
     for row, (_, sample) in enumerate(samples):
         count = len(sample.cls)
         truth[row, :count], classes[row, :count], real[row, :count] = (
-            sample.xyxy, sample.cls, True,
+            sample.xyxy,
+            sample.cls,
+            True,
         )
     pictures = torch.from_numpy(np.stack([sample.image for _, sample in samples]))
     frame = torch.tensor([index for index, _ in samples])
@@ -171,7 +172,7 @@ class EpochSampler(torch.utils.data.Sampler[int]):
 
 def training_batches(
     frames: LabelledFrames, store: FrameStore, data: DataParams, train: TrainParams
-) -> DataLoader:
+) -> DataLoader[Any]:
     """Augmented batches, the last incomplete one dropped where there is more than one."""
     dataset = TrainingFrames(frames, store, data, train)
     return DataLoader(
@@ -185,7 +186,7 @@ def training_batches(
 
 def plain_batches(
     frames: LabelledFrames, store: FrameStore, data: DataParams, batch: int
-) -> DataLoader:
+) -> DataLoader[Any]:
     """Batches in order, nothing dropped."""
     dataset = PlainFrames(frames, store, data)
     return DataLoader(dataset, batch_size=batch, **_loading(data.workers))

@@ -53,7 +53,9 @@ def gather(card: Dataset, frames: pa.Table, labels: pa.Table) -> tuple[pa.Table,
     labelled = frames.filter(pc.is_in(stored, labels.column("frame_id")))
     if labelled.num_rows == 0:
         raise DataError(
-            "labelled frames", found="none", where=f"dataset '{card.name}'",
+            "labelled frames",
+            found="none",
+            where=f"dataset '{card.name}'",
             do=f"cityforge label import {card.name} FILE",
         )
     return labelled.sort_by("frame_id"), labels.sort_by("label_id")
@@ -97,7 +99,9 @@ def open_snapshot(folder: Path) -> tuple[Snapshot, pa.Table, pa.Table]:
     """
     path = folder / ABOUT_FILE
     if not path.is_file():
-        raise DataError("a snapshot", found="none", where=str(folder), do="cityforge run, or dvc repro")
+        raise DataError(
+            "a snapshot", found="none", where=str(folder), do="cityforge run, or dvc repro"
+        )
     about = Snapshot(**json.loads(path.read_text(encoding="utf-8")))
     return about, read_table(FRAMES, folder / FRAMES_FILE), read_table(LABELS, folder / LABELS_FILE)
 

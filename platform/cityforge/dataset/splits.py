@@ -101,7 +101,9 @@ def _group(params: SplitParams, row: dict[str, Any], film: dict[str, Any]) -> st
     if params.group == "day":
         if row["captured_at"] is None:
             raise InputError(
-                "a time of capture", found="none", where=film["name"],
+                "a time of capture",
+                found="none",
+                where=film["name"],
                 do="add it with --started-at, or split by footage (split.group)",
             )
         return str(row["captured_at"].date())

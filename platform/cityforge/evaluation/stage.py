@@ -63,7 +63,8 @@ def evaluate(
         raise DataError(
             f"a network trained on snapshot {data.digest[:12]}",
             found=f"one trained on {trained['snapshot_digest'][:12]}",
-            where=f"algorithm '{card.name}'", do=f"cityforge run {card.name}",
+            where=f"algorithm '{card.name}'",
+            do=f"cityforge run {card.name}",
         )
     about = _draft(project, card, params, data, build)
     package = Package(about, (build / "export" / MODEL_FILE).read_bytes(), "")
@@ -237,4 +238,4 @@ def _beside(out: Path) -> Path:
 
 def _replace(beside: Path, out: Path) -> None:
     shutil.rmtree(out, ignore_errors=True)
-    os.replace(beside, out)
+    beside.replace(out)

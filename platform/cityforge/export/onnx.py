@@ -62,4 +62,4 @@ def export_onnx(network: Any, data: DataParams, opset: int, path: Path) -> None:
             external_data=False,
             verbose=False,
         )
-    os.replace(beside, path)
+    beside.replace(path)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cityforge.errors import DataError
 from cityforge.inference.runtime import open_session
@@ -21,7 +22,7 @@ class Parity:
     score: float
 
 
-def parity(network: Any, model: Path, pictures: np.ndarray, score_floor: float) -> Parity:
+def parity(network: Any, model: Path, pictures: NDArray[Any], score_floor: float) -> Parity:
     """Compare torch and onnxruntime on (N, H, W, 3) uint8 pictures.
 
     Boxes are compared where either side scores over `score_floor`.
@@ -29,9 +30,7 @@ def parity(network: Any, model: Path, pictures: np.ndarray, score_floor: float) 
     import torch
 
     with torch.inference_mode():
-        torch_scores, torch_boxes = (
-            each.numpy() for each in network(torch.from_numpy(pictures))
-        )
+        torch_scores, torch_boxes = (each.numpy() for each in network(torch.from_numpy(pictures)))
     scores, boxes = open_session(model.read_bytes()).run(None, {"pictures": pictures})
     seen = (np.maximum(scores, torch_scores) > score_floor).any(-1)
     box = np.abs(boxes - torch_boxes)[seen]

@@ -88,7 +88,9 @@ def read_recordings(path: Path) -> dict[str, Recording]:
             rows = list(csv.DictReader(stream))
     except UnicodeDecodeError as error:
         raise InputError(
-            "UTF-8 text", found=f"byte {error.start} that is none", where=str(path),
+            "UTF-8 text",
+            found=f"byte {error.start} that is none",
+            where=str(path),
             do="save it as CSV UTF-8",
         ) from error
     found: dict[str, Recording] = {}
@@ -111,7 +113,9 @@ def parse_time(text: str, where: str) -> datetime | None:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError as error:
-        raise InputError("a time such as 2026-03-02T09:00:00Z", found=f"'{text}'", where=where) from error
+        raise InputError(
+            "a time such as 2026-03-02T09:00:00Z", found=f"'{text}'", where=where
+        ) from error
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
@@ -205,13 +209,13 @@ def _about(
         camera = known[0]
     if not camera:
         raise InputError(
-            "the camera of each file", found="none", where=name,
+            "the camera of each file",
+            found="none",
+            where=name,
             do=f"name it with --camera ({', '.join(known)})",
         )
     if camera not in known:
-        raise NameUnknown(
-            f"a camera of dataset '{card.name}'", camera, known, where=name
-        )
+        raise NameUnknown(f"a camera of dataset '{card.name}'", camera, known, where=name)
     return replace(about, camera=camera)
 
 
@@ -220,7 +224,7 @@ def _store(source: Path, target: Path) -> None:
     beside = target.with_name(f".{target.name}.{os.getpid()}")
     try:
         shutil.copyfile(source, beside)
-        os.replace(beside, target)
+        beside.replace(target)
     finally:
         beside.unlink(missing_ok=True)
 
@@ -230,6 +234,8 @@ def _enough_disk(folder: Path, files: list[tuple[Path, str]]) -> None:
     free = shutil.disk_usage(folder).free
     if free < need:
         raise ServiceError(
-            f"{need / 1e9:.1f} GB of free disk", found=f"{free / 1e9:.1f} GB", where=str(folder),
+            f"{need / 1e9:.1f} GB of free disk",
+            found=f"{free / 1e9:.1f} GB",
+            where=str(folder),
             do="free some, then run the same command again; nothing was added",
         )

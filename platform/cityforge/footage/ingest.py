@@ -56,7 +56,9 @@ def ingest(
     """
     if footage.num_rows == 0:
         raise DataError(
-            "footage", found="none", where=f"dataset '{card.name}'",
+            "footage",
+            found="none",
+            where=f"dataset '{card.name}'",
             do=f"cityforge footage add {card.name} PATH",
         )
     if card.privacy.redact:
@@ -157,6 +159,7 @@ def _moment(started_at: datetime | None, pts_s: float) -> datetime | None:
 
 
 def _drop_strays(out: Path, wanted: set[str]) -> None:
-    for path in out.glob("*.tar"):
+    """Remove shards that nothing names, and what a killed run left half written beside them."""
+    for path in [*out.glob("*.tar"), *out.glob(".*.tar.*"), *out.glob(".*.parquet.*")]:
         if path.name not in wanted:
             path.unlink()

@@ -11,8 +11,9 @@ from cityforge.errors import FootageError
 
 # Formats that Pillow opens; each is one frame. Its MPO (several JPEGs) opens as JPEG.
 STILLS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
-# A picture of more pixels than this is refused before it is decoded.
-MOST_PIXELS = 200_000_000
+# A picture of more pixels than this is refused before it is decoded, as in tasks/picture.py:
+# one that is stored must be one that a network can be shown.
+MOST_PIXELS = 100_000_000
 READ_AT_ONCE = 1 << 20
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 JPEG_QUALITY = 92
 # Timestamps are rounded to the stream's time base; a millisecond is no other moment.
@@ -81,7 +82,7 @@ def still_jpeg(path: Path) -> bytes:
     return encode_jpeg(np.asarray(rgb)[:, :, ::-1])
 
 
-def encode_jpeg(bgr: np.ndarray) -> bytes:
+def encode_jpeg(bgr: NDArray[Any]) -> bytes:
     """Encode (H, W, 3) uint8 BGR."""
     import cv2
 
@@ -91,7 +92,7 @@ def encode_jpeg(bgr: np.ndarray) -> bytes:
     return bytes(jpeg.tobytes())
 
 
-def _upright_bgr(frame: Any) -> np.ndarray:
-    bgr: np.ndarray = frame.to_ndarray(format="bgr24")
+def _upright_bgr(frame: Any) -> NDArray[Any]:
+    bgr: NDArray[Any] = frame.to_ndarray(format="bgr24")
     # FFmpeg's display matrix turns counter-clockwise, as np.rot90 does.
     return np.ascontiguousarray(np.rot90(bgr, frame.rotation // 90 % 4))

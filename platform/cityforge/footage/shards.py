@@ -39,7 +39,7 @@ def write_shard(path: Path, members: Iterable[tuple[str, bytes]]) -> None:
                 info.size = len(data)
                 info.mode = 0o644
                 tar.addfile(info, io.BytesIO(data))
-        os.replace(beside, path)
+        beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
 

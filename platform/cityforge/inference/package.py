@@ -81,14 +81,18 @@ def open_package(folder: Path, expected_digest: str | None = None) -> Package:
     found = hashlib.sha256(model).hexdigest()
     if found != about.model_digest:
         raise PackageError(
-            f"a model with digest {about.model_digest[:16]}…", found=f"{found[:16]}…",
-            where=str(folder / MODEL_FILE), do="the file was changed; fetch the version again",
+            f"a model with digest {about.model_digest[:16]}…",
+            found=f"{found[:16]}…",
+            where=str(folder / MODEL_FILE),
+            do="the file was changed; fetch the version again",
         )
     digest = package_digest(folder)
     if expected_digest and digest != expected_digest:
         raise PackageError(
-            f"the package with digest {expected_digest[:16]}…", found=f"{digest[:16]}…",
-            where=str(folder), do="build the Bento again from an approved version",
+            f"the package with digest {expected_digest[:16]}…",
+            found=f"{digest[:16]}…",
+            where=str(folder),
+            do="build the Bento again from an approved version",
         )
     return Package(about, model, digest)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cityforge.errors import PackageError
 from cityforge.inference.package import About, Package
@@ -20,9 +21,9 @@ class Answer:
 
     width: int
     height: int
-    xyxy: np.ndarray  # (K, 4) float32
-    score: np.ndarray  # (K,) falling
-    cls: np.ndarray  # (K,) index into the package's classes
+    xyxy: NDArray[Any]  # (K, 4) float32
+    score: NDArray[Any]  # (K,) falling
+    cls: NDArray[Any]  # (K,) index into the package's classes
 
 
 def open_session(model: bytes, threads: int = 0) -> Any:
@@ -42,7 +43,7 @@ def open_session(model: bytes, threads: int = 0) -> Any:
     providers = [each for each in wanted if each in available]
     try:
         return onnxruntime.InferenceSession(model, options, providers=providers)
-    except Exception as error:  # noqa: BLE001  onnxruntime's own classes have no common root
+    except Exception as error:
         raise PackageError("an ONNX model", found=str(error).splitlines()[0]) from error
 
 
@@ -83,7 +84,7 @@ class Model:
         ]
 
     def _answer(
-        self, scores: np.ndarray, boxes: np.ndarray, fitted: Fitted, floor: float
+        self, scores: NDArray[Any], boxes: NDArray[Any], fitted: Fitted, floor: float
     ) -> Answer:
         xyxy, score, cls = decode_boxes(
             scores,

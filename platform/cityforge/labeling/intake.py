@@ -171,7 +171,9 @@ class _Judge:
         }
 
     def _refuse(self, box: LabelledBox, reason: str, found: str) -> None:
-        self._rejected.append(Rejected(where=box.where, reason=reason, found=found, image=box.image))
+        self._rejected.append(
+            Rejected(where=box.where, reason=reason, found=found, image=box.image)
+        )
 
 
 def _row_of_nothing(frame_id: str, source: str) -> dict[str, Any]:
@@ -200,7 +202,9 @@ def _store(
         if row["source"] != source or row["frame_id"] not in spoken_of
     ]
     table = from_rows(sorted(kept + rows, key=lambda row: str(row["label_id"])), LABELS)
-    aside = [{"where": each.where, "reason": each.reason, "found": each.found} for each in rejected]
+    aside: list[dict[str, object]] = [
+        {"where": each.where, "reason": each.reason, "found": each.found} for each in rejected
+    ]
     write_table(from_rows(aside, REJECTED), REJECTED, rejected_path(folder))
     write_table(table, LABELS, labels_path(folder))
     return int(table.num_rows - table.column("class").null_count)
@@ -217,7 +221,7 @@ def _keep_history(folder: Path) -> None:
     kept.parent.mkdir(exist_ok=True)
     beside = kept.with_name(f".{kept.name}.{os.getpid()}")
     shutil.copyfile(path, beside)
-    os.replace(beside, kept)
+    beside.replace(kept)
 
 
 def _shown(x1: float, y1: float, x2: float, y2: float) -> str:

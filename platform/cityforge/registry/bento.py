@@ -80,7 +80,9 @@ def build_wheel(root: Path, out: Path) -> Path:
     )
     wheels = sorted(out.glob("cityforge-*.whl"))
     if done.returncode != 0 or not wheels:
-        raise ServiceError("a wheel of cityforge", found=done.stderr.strip()[-200:], where=str(root))
+        raise ServiceError(
+            "a wheel of cityforge", found=done.stderr.strip()[-200:], where=str(root)
+        )
     return wheels[-1]
 
 

@@ -73,13 +73,21 @@ def register(
 
 
 def list_versions(client: Any, algorithm: str) -> list[Version]:
-    """Versions of an algorithm, the newest first; empty when it has none."""
+    """Versions of an algorithm, the newest first; empty when it has none.
+
+    Raises:
+        RegistryError: the registry does not say.
+    """
     import mlflow
 
     try:
         model = client.get_registered_model(algorithm)
-    except mlflow.exceptions.MlflowException:
-        return []
+    except mlflow.exceptions.MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            return []
+        raise RegistryError(
+            f"the versions of '{algorithm}'", found=str(error).splitlines()[0]
+        ) from error
     aliases: dict[int, list[str]] = {}
     for alias, version in model.aliases.items():
         aliases.setdefault(int(version), []).append(alias)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cityforge.errors import InputError
 
@@ -19,7 +21,7 @@ class Fitted:
     `canvas` is (H, W, 3) uint8 RGB, the picture in its upper left corner, grey around it.
     """
 
-    canvas: np.ndarray
+    canvas: NDArray[Any]
     scale: float  # canvas pixels for each pixel of the picture
     width: int  # of the picture, pixels
     height: int
@@ -28,7 +30,7 @@ class Fitted:
 GREY = 114
 
 
-def decode(data: bytes, shrink_to: tuple[int, int] | None = None) -> np.ndarray:
+def decode(data: bytes, shrink_to: tuple[int, int] | None = None) -> NDArray[Any]:
     """Decode a picture to (H, W, 3) uint8 RGB, turned upright by its EXIF.
 
     Args:
@@ -81,7 +83,7 @@ def picture_size(data: bytes) -> tuple[int, int]:
     return (height, width) if turned else (width, height)
 
 
-def _decode_webp(data: bytes) -> np.ndarray:
+def _decode_webp(data: bytes) -> NDArray[Any]:
     import io
 
     from PIL import Image, ImageOps
@@ -93,7 +95,9 @@ def _decode_webp(data: bytes) -> np.ndarray:
         raise InputError("a whole picture", found=str(error)) from error
 
 
-def fit(image: np.ndarray, width: int, height: int, full: tuple[int, int] | None = None) -> Fitted:
+def fit(
+    image: NDArray[Any], width: int, height: int, full: tuple[int, int] | None = None
+) -> Fitted:
     """Fit (H, W, 3) into a canvas of width by height, keeping its shape.
 
     Args:

@@ -44,9 +44,7 @@ def open_training_data(project: Project, card: Algorithm) -> TrainingData:
     _, frames, labels = open_snapshot(folder / "snapshot")
     table = read_table(SPLIT, project.build(card.name) / "split" / "split.parquet")
     store = FrameStore(folder / "frames", frames)
-    return TrainingData(
-        str(about["digest"]), frames, labels, table, store, list(card.classes)
-    )
+    return TrainingData(str(about["digest"]), frames, labels, table, store, list(card.classes))
 
 
 def split_about(project: Project, algorithm: str) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import Any
 from cityforge.cards.algorithm import Algorithm
 from cityforge.cards.params import DataParams, EvaluateParams, TrainParams
 from cityforge.dataset.loader import LabelledFrames, plain_batches, training_batches
+from cityforge.errors import DataError
 from cityforge.footage.shards import FrameStore
 from cityforge.training.quicken import keep_memory, quicken_depthwise
 
@@ -45,9 +46,7 @@ def precision_of(wanted: str) -> str:
     return "bf16-mixed" if fast else "32-true"
 
 
-def make_learner(
-    card: Algorithm, train: TrainParams, evaluate: EvaluateParams
-) -> Any:
+def make_learner(card: Algorithm, train: TrainParams, evaluate: EvaluateParams) -> Any:
     """The learner of the card's task; weights are seeded by `train.seed`."""
     import pytorch_lightning as pl
 
@@ -88,6 +87,9 @@ def fit(
         checkpoints: folder of `last.ckpt`; where one is there already, the fit goes on from it.
         on_validation: told (epoch, mAP50) after each validation; True stops the fit.
         say: told a line of progress an epoch.
+
+    Raises:
+        DataError: the loss is no number any more.
     """
     import pytorch_lightning as pl
     import torch
@@ -100,7 +102,7 @@ def fit(
         quicken_depthwise(learner.network)
     batches = training_batches(train_frames, store, data, train)
     val_batches = plain_batches(val_frames, store, data, train.batch)
-    watch = _watcher(pl.Callback, learner, train, len(batches) * train.batch, on_validation, say)
+    watch = _watcher(pl.Callback, learner, train, on_validation, say)
     callbacks: list[Any] = [
         EMAWeightAveraging(
             decay=train.ema_decay,
@@ -112,8 +114,13 @@ def fit(
     keep = None
     if checkpoints:
         keep = ModelCheckpoint(
-            checkpoints, filename="best", monitor="val_map50", mode="max", save_last=True,
-            save_on_train_epoch_end=True, enable_version_counter=False,
+            checkpoints,
+            filename="best",
+            monitor="val_map50",
+            mode="max",
+            save_last=True,
+            save_on_train_epoch_end=True,
+            enable_version_counter=False,
         )
         callbacks.append(keep)
     trainer = pl.Trainer(
@@ -133,7 +140,12 @@ def fit(
     )
     last = checkpoints / "last.ckpt" if checkpoints else None
     resume = str(last) if last and last.is_file() else None
-    trainer.fit(learner, batches, val_batches, ckpt_path=resume, weights_only=False)
+    try:
+        trainer.fit(learner, batches, val_batches, ckpt_path=resume, weights_only=False)
+    except FloatingPointError as error:
+        raise DataError(
+            "a finite loss", found=str(error), where="training", do="lower train.learning_rate"
+        ) from error
     best = keep.best_model_path if keep else ""
     return Outcome(
         best_map50=watch.best,
@@ -150,17 +162,17 @@ def _watcher(
     callback: Any,
     learner: Any,
     train: TrainParams,
-    images: int,
     on_validation: Callable[[int, float], bool] | None,
     say: Callable[[str], None] | None,
 ) -> Any:
-    class Watch(callback):  # type: ignore[misc]
+    class Watch(callback):
         """Keeps the history (through a resume, too) and says a line an epoch."""
 
         def __init__(self) -> None:
             self.history: list[dict[str, float]] = []
             self.best, self.best_epoch = 0.0, 0
-            self.images, self.busy, self._since = 0, 0.0, 0.0
+            self.images, self.busy = 0, 0.0
+            self._images_before, self._since = 0, 0.0
 
         def state_dict(self) -> dict[str, Any]:
             return {"history": self.history, "best": self.best, "best_epoch": self.best_epoch}
@@ -170,7 +182,7 @@ def _watcher(
             self.best, self.best_epoch = state["best"], state["best_epoch"]
 
         def on_train_epoch_start(self, trainer: Any, module: Any) -> None:
-            self._since = time.monotonic()
+            self._images_before, self._since = self.images, time.monotonic()
 
         def on_train_batch_end(self, trainer: Any, module: Any, *rest: Any) -> None:
             self.images += len(rest[1].pictures)
@@ -182,7 +194,7 @@ def _watcher(
             epoch = trainer.current_epoch + 1
             rate = trainer.optimizers[0].param_groups[0]["lr"]
             row = {"epoch": float(epoch), "learning_rate": rate, "seconds": learner.seconds}
-            row["images_per_second"] = images / spent
+            row["images_per_second"] = (self.images - self._images_before) / spent
             if "train_loss" in metrics:
                 row["train_loss"] = metrics["train_loss"]
             if epoch % train.validate_every == 0 and "val_map50" in metrics:
@@ -194,9 +206,9 @@ def _watcher(
                     trainer.should_stop = True
             self.history.append(row)
             if say:
-                say(self._line(trainer, spent))
+                say(self._line(trainer, row))
 
-        def _line(self, trainer: Any, spent: float) -> str:
+        def _line(self, trainer: Any, row: dict[str, float]) -> str:
             epoch = trainer.current_epoch + 1
             metrics = trainer.callback_metrics
             share = max(learner.progress, 1e-6)
@@ -205,7 +217,7 @@ def _watcher(
             return (
                 f"epoch {epoch}/{train.epochs}  loss {loss:.3f}  "
                 f"mAP50 {float(metrics.get('val_map50', 0.0)):.3f} (best {self.best:.3f})  "
-                f"{images / spent:.0f} pictures/s  {left / 60:.1f} min left"
+                f"{row['images_per_second']:.0f} pictures/s  {left / 60:.1f} min left"
             )
 
     return Watch()

@@ -40,9 +40,7 @@ class Float32Depthwise(nn.Conv2d):
 
 def quicken_depthwise(network: nn.Module) -> int:
     """Take every depthwise convolution of a network out of autocast; returns how many."""
-    found = [
-        each for each in network.modules() if isinstance(each, nn.Conv2d) and each.groups > 1
-    ]
+    found = [each for each in network.modules() if isinstance(each, nn.Conv2d) and each.groups > 1]
     for each in found:
         each.__class__ = Float32Depthwise
     return len(found)

@@ -50,7 +50,9 @@ def train(
     frames, val_frames = data.subset("train"), data.subset("val")
     for name, subset in (("train", frames), ("val", val_frames)):
         if not any(len(cls) for _, cls in subset.boxes):
-            raise DataError(f"a labelled box in {name}", found="none", where=f"algorithm '{card.name}'")
+            raise DataError(
+                f"a labelled box in {name}", found="none", where=f"algorithm '{card.name}'"
+            )
     inputs = digest_of(
         {
             "snapshot": data.digest,
@@ -123,7 +125,7 @@ def _write(
     }
     write_json(beside / ABOUT, about)
     shutil.rmtree(out, ignore_errors=True)
-    os.replace(beside, out)
+    beside.replace(out)
 
 
 def _logger(project: Project, settings: Settings, card: Algorithm, work: Path) -> Any:

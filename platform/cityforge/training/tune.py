@@ -80,7 +80,9 @@ def _study(
 ) -> Any:
     fixed = params.train.model_dump(exclude={"epochs", "minutes"})
     asked = params.tune.model_dump(exclude={"trials", "minutes"})
-    name = f"{card.name}-{digest_of([data.digest, fixed, asked, card.network])[:16]}"
+    picture = params.data.model_dump(exclude={"workers"})
+    inputs = [data.digest, fixed, asked, picture, card.network, list(card.classes)]
+    name = f"{card.name}-{digest_of(inputs)[:16]}"
     storage = settings.tuning_storage
     if not storage:
         project.work.mkdir(exist_ok=True)
@@ -140,9 +142,7 @@ def _objective(
 def _share_of(frames: LabelledFrames, params: TuneParams) -> LabelledFrames:
     count = max(1, round(params.train_share * len(frames.frame_ids)))
     chosen = np.sort(np.random.default_rng(params.seed).permutation(len(frames.frame_ids))[:count])
-    return LabelledFrames(
-        [frames.frame_ids[i] for i in chosen], [frames.boxes[i] for i in chosen]
-    )
+    return LabelledFrames([frames.frame_ids[i] for i in chosen], [frames.boxes[i] for i in chosen])
 
 
 def _finished(optuna: Any, study: Any) -> int:

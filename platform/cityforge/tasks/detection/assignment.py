@@ -48,8 +48,10 @@ def assign(
     centre = (truth[..., :2] + truth[..., 2:]) / 2
     x, y, stride = points.unbind(-1)
     inside = (
-        (x > truth[..., 0:1]) & (x < truth[..., 2:3])
-        & (y > truth[..., 1:2]) & (y < truth[..., 3:4])
+        (x > truth[..., 0:1])
+        & (x < truth[..., 2:3])
+        & (y > truth[..., 1:2])
+        & (y < truth[..., 3:4])
     )  # (N, M, A)
     reach = stride * NEAR_STRIDES
     near = ((x - centre[..., 0:1]).abs() < reach) & ((y - centre[..., 1:2]).abs() < reach)
@@ -69,12 +71,14 @@ def assign(
     claimed = torch.where(chosen, overlap + TINY, torch.zeros_like(overlap))
     strongest, owner = claimed.max(1)  # a cell that several claim goes to its best overlap
     owner = torch.where(strongest > 0, owner, -1)
-    mine = chosen & (torch.arange(truth.shape[1], device=truth.device)[None, :, None] == owner[:, None])
+    mine = chosen & (
+        torch.arange(truth.shape[1], device=truth.device)[None, :, None] == owner[:, None]
+    )
     alignment = alignment * mine
     overlap = overlap * mine
     peak = alignment.amax(-1, keepdim=True)
     reachable = overlap.amax(-1, keepdim=True)
-    target = (alignment / (peak + TINY) * (reachable if SOFT else (peak>0))).amax(1)
+    target = (alignment / (peak + TINY) * (reachable if SOFT else (peak > 0))).amax(1)
     return owner, target
 
 
@@ -97,8 +101,9 @@ def losses(
     entropy = torch.nn.functional.binary_cross_entropy_with_logits(
         logits.float(), wanted, reduction="none"
     )
-    weight = torch.where(wanted > 0, torch.maximum(wanted, (wanted - scores).abs()),
-                         0.75 * scores.pow(2))
+    weight = torch.where(
+        wanted > 0, torch.maximum(wanted, (wanted - scores).abs()), 0.75 * scores.pow(2)
+    )
     score_loss = (entropy * weight).sum() / total
     each = complete_box_iou_loss(boxes[positive], truth[picture, object_index], reduction="none")
     box_loss = (each * target[positive]).sum() / total

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 # More candidates than this, and the weakest are dropped before overlaps are looked at.
 MOST_CANDIDATES = 1000
 
 
 def decode_boxes(
-    scores: np.ndarray,
-    boxes: np.ndarray,
+    scores: NDArray[Any],
+    boxes: NDArray[Any],
     *,
     scale: float,
     width: int,
@@ -18,7 +21,7 @@ def decode_boxes(
     score_floor: float,
     overlap: float,
     max_boxes: int,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
     """Turn one picture's raw output into its answer.
 
     Args:
@@ -50,7 +53,7 @@ def decode_boxes(
     return xyxy[keep], score[keep].astype(np.float32), cls[keep]
 
 
-def suppress(xyxy: np.ndarray, cls: np.ndarray, overlap: float, most: int) -> np.ndarray:
+def suppress(xyxy: NDArray[Any], cls: NDArray[Any], overlap: float, most: int) -> NDArray[Any]:
     """Indices that greedy non-maximum suppression keeps, within each class.
 
     Args:

@@ -42,7 +42,7 @@ class DetectionLearner(pl.LightningModule):
         super().__init__()
         self.save_hyperparameters()
         self.network = Detector(BLUEPRINTS[network], len(classes)).to(
-            memory_format=torch.channels_last  # type: ignore[call-overload]
+            memory_format=torch.channels_last
         )
         self._found: list[Boxes] = []
         self._truth: list[Boxes] = []
@@ -79,7 +79,8 @@ class DetectionLearner(pl.LightningModule):
         """
         steps = self.trainer.estimated_stepping_batches
         share = self.global_step / max(1, float(steps))
-        return min(1.0, max(share, self.seconds / (60 * self.hparams["minutes"])))
+        minutes = float(self.hparams["minutes"])
+        return float(min(1.0, max(share, self.seconds / (60 * minutes))))
 
     def on_train_start(self) -> None:
         self._started = time.monotonic()
@@ -92,17 +93,15 @@ class DetectionLearner(pl.LightningModule):
         at = self.progress
         cosine = LAST_SHARE + (1 - LAST_SHARE) * (1 + math.cos(math.pi * at)) / 2
         rise = min(1.0, (self.global_step + 1) * warmup_step(self.trainer, warmup))
-        for group in self.optimizers().param_groups:  # type: ignore[union-attr]
+        for group in self.optimizers().param_groups:
             group["lr"] = self.hparams["learning_rate"] * cosine * rise
         return None
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         logits, distances, points = self.network.raw(batch.pictures)
         boxes = boxes_of(points, distances)
-        score_loss, box_loss = losses(
-            logits, boxes, points, batch.truth, batch.classes, batch.real
-        )
-        loss = score_loss + self.hparams["box_weight"] * box_loss
+        score_loss, box_loss = losses(logits, boxes, points, batch.truth, batch.classes, batch.real)
+        loss: Tensor = score_loss + float(self.hparams["box_weight"]) * box_loss
         if not torch.isfinite(loss):
             raise FloatingPointError(f"the loss became {loss.item()} at step {self.global_step}")
         size = len(batch.pictures)

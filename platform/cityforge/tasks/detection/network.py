@@ -39,6 +39,8 @@ class Detector(nn.Module):
     """(N, H, W, 3) uint8 RGB in; (N, A, C) scores and (N, A, 4) xyxy in input pixels out."""
 
     strides = (8, 16, 32)
+    mean: Tensor
+    deviation: Tensor
 
     def __init__(self, blueprint: Blueprint, class_count: int) -> None:
         super().__init__()
@@ -54,7 +56,9 @@ class Detector(nn.Module):
         self.upward = nn.ModuleList(_conv(width, width, 3, stride=2) for _ in widths[:-1])
         self.heads = nn.ModuleList(_Head(width, blueprint.tower, class_count) for _ in widths)
         self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("deviation", torch.tensor(DEVIATION).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer(
+            "deviation", torch.tensor(DEVIATION).view(1, 3, 1, 1), persistent=False
+        )
 
     def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
         """Scores are probabilities, 0 to 1."""
@@ -62,7 +66,7 @@ class Detector(nn.Module):
         return logits.float().sigmoid(), boxes_of(points, distances)
 
     def raw(self, pictures: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(N, A, C) logits, (N, A, 4) distances left top right bottom, (A, 3) x y stride; pixels."""
+        """(N, A, C) logits, (N, A, 4) left top right bottom, (A, 3) x y stride; in pixels."""
         x = pictures.permute(0, 3, 1, 2).float()  # channels_last without a copy
         x = (x - self.mean) / self.deviation
         logits, distances, points = [], [], []
