@@ -97,7 +97,7 @@ class TrainParams(Card):
     """One training. A value that `tune` searched is replaced by what it found."""
 
     epochs: Annotated[int, Field(ge=1)]
-    minutes: Annotated[float, Field(gt=0)]  # stops with the epoch that passes it
+    minutes: Annotated[float, Field(gt=0)]  # stops with the step that passes it
     batch: Annotated[int, Field(ge=1)]
     learning_rate: Annotated[float, Field(gt=0, le=10)]
     weight_decay: Annotated[float, Field(ge=0)]

@@ -118,11 +118,17 @@ def fit(
             filename="best",
             monitor="val_map50",
             mode="max",
-            save_last=True,
             save_on_train_epoch_end=True,
             enable_version_counter=False,
         )
-        callbacks.append(keep)
+        # One of its own, behind the best: `save_last` writes in epochs with a new best only.
+        last_epoch = ModelCheckpoint(
+            checkpoints,
+            filename="last",
+            save_on_train_epoch_end=True,
+            enable_version_counter=False,
+        )
+        callbacks += [keep, last_epoch]
     trainer = pl.Trainer(
         max_epochs=train.epochs,
         precision=precision,
@@ -173,6 +179,7 @@ def _watcher(
             self.best, self.best_epoch = 0.0, 0
             self.images, self.busy = 0, 0.0
             self._images_before, self._since = 0, 0.0
+            self._validated = False
 
         def state_dict(self) -> dict[str, Any]:
             return {"history": self.history, "best": self.best, "best_epoch": self.best_epoch}
@@ -183,9 +190,15 @@ def _watcher(
 
         def on_train_epoch_start(self, trainer: Any, module: Any) -> None:
             self._images_before, self._since = self.images, time.monotonic()
+            self._validated = False
+            if trainer.current_epoch + 1 == train.epochs:
+                trainer.check_val_every_n_epoch = 1  # the last epoch is always judged
 
         def on_train_batch_end(self, trainer: Any, module: Any, *rest: Any) -> None:
             self.images += len(rest[1].pictures)
+
+        def on_validation_end(self, trainer: Any, module: Any) -> None:
+            self._validated = True
 
         def on_train_epoch_end(self, trainer: Any, module: Any) -> None:
             spent = time.monotonic() - self._since
@@ -197,7 +210,7 @@ def _watcher(
             row["images_per_second"] = (self.images - self._images_before) / spent
             if "train_loss" in metrics:
                 row["train_loss"] = metrics["train_loss"]
-            if epoch % train.validate_every == 0 and "val_map50" in metrics:
+            if self._validated:
                 score = row["val_map50"] = metrics["val_map50"]
                 row["val_map50_95"] = metrics["val_map50_95"]
                 if score > self.best or not self.best_epoch:

@@ -88,6 +88,7 @@ class DetectionLearner(pl.LightningModule):
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> int | None:
         if self.seconds > 60 * self.hparams["minutes"]:
             self.trainer.should_stop = True
+            self.trainer.check_val_every_n_epoch = 1  # what it came to is judged, whenever it ends
         epochs = self.hparams["epochs"]
         warmup = self.hparams["warmup_epochs"] / epochs
         at = self.progress
