@@ -31,7 +31,7 @@ $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import shutil,sys; free=shutil.disk_usage(".").free/1e9; sys.exit(f"expected 9 GB of free disk, found {free:.1f} GB: free some" if free < 9 else 0)'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check 'uv>=0.9'
-	@$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
+	@$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes --compile-bytecode requirements.lock
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $(READY)
 
@@ -39,6 +39,9 @@ $(READY): requirements.lock pyproject.toml
 lock: $(READY)
 	@$(BIN)/uv pip compile pyproject.toml --all-extras --generate-hashes --universal --python-version 3.11 \
 		--no-emit-index-url --no-header --quiet -o requirements.lock
+	@sed '/--hash/d; /^ *#/d; s/ \\$$//' requirements.lock > $(VENV)/pins.txt
+	@$(BIN)/uv pip compile serving/requirements.in -c $(VENV)/pins.txt --universal --python-version 3.11 \
+		--no-emit-index-url --no-header --no-annotate --quiet -o serving/requirements.txt
 
 # .cityforge stays: it holds the registry, with every approval.
 clean:

@@ -3,11 +3,11 @@
 import os
 import shutil
 
-from cityforge.dataset.checks import check_tables, refuse
+from cityforge.dataset.checks import check_tables, refuse, too_many_rejected
 from cityforge.dataset.snapshot import describe, gather, write_snapshot
 from cityforge.footage.ingest import FRAMES_TABLE
 from cityforge.footage.shards import FrameStore
-from cityforge.labeling.intake import read_labels
+from cityforge.labeling.intake import read_labels, rejected_path
 from cityforge.project import Project
 from cityforge.settings import Settings
 from cityforge.stage import run_stage, say
@@ -26,7 +26,7 @@ def main(project: Project, settings: Settings, dataset: str) -> None:
         checks.rename(folder / "checks")
     finally:
         shutil.rmtree(checks, ignore_errors=True)
-    refuse(card, findings)
+    refuse(card, findings + too_many_rejected(card, labels, rejected_path(folder)))
     about = describe(card, frames, labels, FrameStore(folder / "frames", frames))
     write_snapshot(folder / "snapshot", about, frames, labels)
     say(f"{about.frames} frames, {about.boxes} boxes, digest {about.digest[:16]}")

@@ -104,6 +104,7 @@ PREDICTIONS = pa.schema(
 
 REJECTED = pa.schema(
     [
+        pa.field("source", pa.string(), nullable=False),  # of the import
         pa.field("where", pa.string(), nullable=False),  # file and row
         pa.field("reason", pa.string(), nullable=False),
         pa.field("found", pa.string(), nullable=False),

@@ -97,6 +97,14 @@ def test_refused_setting_leaves_the_parameters(cityforge: Run, root: Path) -> No
     assert path.read_bytes() == before
 
 
+def test_of_two_settings_one_refused_leaves_both(cityforge: Run, root: Path) -> None:
+    path = root / "algorithms" / NAME / "params.yaml"
+    before = path.read_bytes()
+    line = cityforge("run", NAME, "--set", "train.epochs=9", "--set", "train.epoch=9").one_line()
+    assert "train.epochs" in line
+    assert path.read_bytes() == before
+
+
 @pytest.fixture
 def used_port() -> Iterator[int]:
     with socket.socket() as taken:

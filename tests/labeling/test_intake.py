@@ -139,7 +139,9 @@ def test_a_row_that_cannot_be_used_is_kept_aside_with_its_reason(
         Rejected(where="a.jpg box 1", reason=reason, found=found, image="a.jpg")
     ]
     aside = read_table(REJECTED, rejected_path(site.folder)).to_pylist()
-    assert aside == [{"where": "a.jpg box 1", "reason": reason, "found": found}]
+    assert aside == [
+        {"source": "one.json", "where": "a.jpg box 1", "reason": reason, "found": found}
+    ]
 
 
 @pytest.mark.parametrize(
@@ -198,6 +200,16 @@ def test_another_source_leaves_earlier_labels_alone(site: Site) -> None:
     assert site.stored() == [("a-0", "bus", (1, 1, 9, 9)), ("a-0", "bus", A_CAR)]
 
 
+def test_a_box_that_stands_from_another_source_is_not_doubled(site: Site) -> None:
+    site.take(file({"a.jpg": [("bus", A_CAR)]}, source="one.json"))
+    boxes = {"a.jpg": [("bus", A_CAR), ("bus", (1, 1, 9, 9))]}
+    result = site.take(file(boxes, source="two.json"))
+    assert [each.reason for each in result.rejected] == [
+        "the same box stands already, from one.json"
+    ]
+    assert result.stored_boxes == 2
+
+
 def test_the_table_before_each_import_is_kept(site: Site) -> None:
     site.take(file({"a.jpg": [("bus", A_CAR)]}))
     first = labels_path(site.folder).read_bytes()
@@ -219,12 +231,21 @@ def test_the_same_import_gives_the_same_ids_and_bytes(site: Site) -> None:
     assert len(set(read_labels(site.folder).column("label_id").to_pylist())) == 3
 
 
-def test_a_file_without_one_usable_row_changes_nothing(site: Site) -> None:
+def test_a_file_without_one_usable_row_changes_no_label_and_is_listed(site: Site) -> None:
     site.take(file({"a.jpg": [("bus", A_CAR)]}))
-    before = {p: p.read_bytes() for p in site.folder.rglob("*") if p.is_file()}
+    before = labels_path(site.folder).read_bytes()
     with pytest.raises(LabelError, match=r"none in 1 images, 1 rows refused; .*\(tram\)"):
         site.take(file({"a.jpg": [("tram", A_CAR)]}))
-    assert {p: p.read_bytes() for p in site.folder.rglob("*") if p.is_file()} == before
+    assert labels_path(site.folder).read_bytes() == before
+    assert read_table(REJECTED, rejected_path(site.folder)).column("found").to_pylist() == ["tram"]
+
+
+def test_rows_refused_from_one_source_stay_listed_after_another(site: Site) -> None:
+    site.take(file({"a.jpg": [("bus", A_CAR), ("tram", A_CAR)]}, source="one.json"))
+    site.take(file({"b.jpg": [("bus", A_CAR), ("ship", A_CAR)]}, source="two.json"))
+    site.take(file({"b.jpg": [("bus", A_CAR), ("boat", A_CAR)]}, source="two.json"))
+    listed = read_table(REJECTED, rejected_path(site.folder)).column("found").to_pylist()
+    assert listed == ["tram", "boat"]
 
 
 def test_nothing_imported_yet_is_an_empty_table(site: Site) -> None:

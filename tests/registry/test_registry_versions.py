@@ -138,6 +138,18 @@ def test_approving_twice_is_refused_and_names_the_first(store: Store) -> None:
     assert approval["approver"] == "李雷"
 
 
+def test_approval_cut_short_before_the_crown_is_finished_by_the_next(store: Store) -> None:
+    store.approved(0.9)
+    client, name = store.client, store.name
+    client.delete_registered_model_alias(name, "champion")
+    client.delete_registered_model_tag(name, "cityforge.champions")
+    _, record = approve(client, store.project, name, 1, "韩梅梅", "")
+    assert record.approver == "李雷"  # the record is the first one's
+    assert store.aliases() == {"champion": 1}
+    with pytest.raises(RegistryError, match="approved by 李雷"):
+        approve(client, store.project, name, 1, "韩梅梅", "")
+
+
 def test_approval_without_a_name_is_refused(store: Store) -> None:
     store.version()
     with pytest.raises(RegistryError, match="expected an approver"):

@@ -61,7 +61,7 @@ def check(context: typer.Context, dataset: DatasetName, as_json: Json = False) -
     from pathlib import Path
     from tempfile import TemporaryDirectory
 
-    from cityforge.dataset.checks import check_tables
+    from cityforge.dataset.checks import check_tables, too_many_rejected
     from cityforge.dataset.snapshot import gather
     from cityforge.footage.ingest import FRAMES_TABLE
     from cityforge.labeling.intake import read_labels, rejected_path
@@ -73,12 +73,13 @@ def check(context: typer.Context, dataset: DatasetName, as_json: Json = False) -
     frames, labels = gather(card, stored, read_labels(folder))
     with TemporaryDirectory() as out:
         findings = check_tables(card, frames, labels, Path(out))
+    findings += too_many_rejected(card, labels, rejected_path(folder))
     aside = read_table(REJECTED, rejected_path(folder)).to_pylist()
     if as_json:
         show_json({"findings": [vars(each) for each in findings], "rejected": aside})
     else:
         show([vars(each) for each in findings], False, "every check is met")
-        typer.echo(f"{len(aside)} rows of the last import were refused")
+        typer.echo(f"{len(aside)} rows of imports were refused")
         show(aside[:20], False, "")
     if findings:
         raise typer.Exit(1)

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from cityforge.settings import Settings
 
 NAME = "demo_crossing"
-# What makes the demo's footage: eleven days, three cameras, day, rain and night.
-SEED, SESSIONS, SECONDS, FPS = 20261122, 11, 10.0, 2.0
+# What makes the demo's footage: thirteen days, three cameras, day, rain and night.
+SEED, SESSIONS, SECONDS, FPS = 20261122, 13, 10.0, 2.0
 READY_S = 90.0
 
 

@@ -82,7 +82,7 @@ def import_into_dataset(
 
     card = project.dataset(dataset)
     folder = project.dataset_folder(dataset)
-    labels = read(path, format_name or None)
+    labels = read(path.resolve(), format_name or None)
     if not catalogue_path(folder).is_file():
         raise LabelError(
             "footage that the labels speak of",

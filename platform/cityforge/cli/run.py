@@ -56,15 +56,12 @@ def run_algorithm(
     from cityforge.errors import DataError, NameUnknown
     from cityforge.footage.catalogue import catalogue_path
     from cityforge.labeling.intake import labels_path
-    from cityforge.project import activate, set_parameter
+    from cityforge.project import activate
 
     if stage and stage not in STAGES:
         raise NameUnknown("a stage", stage, STAGES, where="--stage")
     card = project.algorithm(algorithm)
-    for assignment in assignments or []:
-        before, after = set_parameter(project, algorithm, assignment)
-        if not quietly:
-            typer.echo(f"{assignment.partition('=')[0]}: {before} → {after}")
+    _set_parameters(project, algorithm, assignments or [], quietly=quietly)
     project.algorithm_params(algorithm)
     folder = project.dataset_folder(card.dataset)
     for path, command in (
@@ -81,6 +78,28 @@ def run_algorithm(
     owner = card.dataset if last in OF_DATASET else algorithm
     words = ["repro", f"{last}@{owner}"]
     dvc(project, *words, *(["--force"] if force else []), quietly=quietly)
+
+
+def _set_parameters(
+    project: Project, algorithm: str, assignments: list[str], *, quietly: bool
+) -> None:
+    """Set all of them or, where one is refused, none."""
+    from cityforge.errors import CityforgeError
+    from cityforge.project import set_parameter
+
+    path = project.params_path(algorithm)
+    stored = path.read_bytes() if assignments else b""
+    changes = []
+    try:
+        for assignment in assignments:
+            before, after = set_parameter(project, algorithm, assignment)
+            changes.append(f"{assignment.partition('=')[0]}: {before} → {after}")
+    except CityforgeError:
+        path.write_bytes(stored)
+        raise
+    if not quietly:
+        for change in changes:
+            typer.echo(change)
 
 
 def _results(project: Project, algorithm: str) -> dict[str, object]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -64,10 +63,9 @@ def serve(
     refuse_used_port(host, port)
     folder, tag = built_bento(project, settings, algorithm, version)
     typer.echo(f"{tag} at http://{host}:{port} (its API: http://{host}:{port}/#/)", err=True)
-    done = subprocess.run(
-        serve_command(folder, host, port), env=serve_environment(project), check=False
-    )
-    raise typer.Exit(done.returncode)
+    sys.stderr.flush()
+    command = serve_command(folder, host, port)
+    os.execve(command[0], command, serve_environment(project))  # signals reach BentoML itself
 
 
 def serve_command(folder: Path, host: str, port: int) -> list[str]:

@@ -6,10 +6,11 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import IO, TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -122,17 +123,21 @@ def dvc(project: Project, *words: str, quietly: bool = False) -> None:
 
     _ensure_dvc(project)
     command = [sys.executable, "-m", "dvc", *words]
+    said: list[str] = []
     with subprocess.Popen(
         command,
         cwd=project.root,
         env=dvc_environment(),
         stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
+        stderr=subprocess.PIPE,
         text=True,
         encoding="utf-8",
         errors="replace",
     ) as process:
-        said = [_pass_on(line, quietly) for line in process.stdout or ()]
+        complaints = threading.Thread(target=_pass_on, args=(process.stderr, said, quietly, True))
+        complaints.start()
+        _pass_on(process.stdout, said, quietly, False)
+        complaints.join()
     if process.returncode == 0:
         return
     failed = [line for line in said if line.startswith("ERROR:")]
@@ -144,12 +149,13 @@ def dvc(project: Project, *words: str, quietly: bool = False) -> None:
     raise ServiceError(f"dvc {words[0]} to succeed", found=found, where=str(project.root))
 
 
-def _pass_on(line: str, quietly: bool) -> str:
-    line = line.rstrip()
-    noise = not line or line.strip().startswith((*HINTS, "ERROR:"))
-    if not noise and not quietly:
-        typer.echo(line)
-    return line
+def _pass_on(stream: IO[str] | None, said: list[str], quietly: bool, complaints: bool) -> None:
+    """Print the lines of DVC or of a stage, less DVC's hints, where they were meant for."""
+    for line in map(str.rstrip, stream or ()):
+        said.append(line)
+        noise = not line or line.strip().startswith((*HINTS, "ERROR:"))
+        if not noise and not quietly:
+            typer.echo(line, err=complaints)
 
 
 def _ensure_dvc(project: Project) -> None:

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from cityforge.cards.dataset import Dataset
 from cityforge.errors import CheckFailed
+from cityforge.tables import REJECTED, read_table
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,20 @@ def check_tables(card: Dataset, frames: pa.Table, labels: pa.Table, out: Path) -
         json.dumps(record, indent=1, ensure_ascii=False), encoding="utf-8"
     )
     return findings
+
+
+def too_many_rejected(card: Dataset, labels: pa.Table, rejected: Path) -> list[Finding]:
+    """Hold the share of imported rows that were refused against the card.
+
+    Args:
+        rejected: file of table REJECTED; none means none.
+    """
+    count = read_table(REJECTED, rejected).num_rows if rejected.is_file() else 0
+    share = count / max(1, count + labels.num_rows)
+    if share <= card.checks.max_rejected_share:
+        return []
+    expected = f"at most {card.checks.max_rejected_share:.0%} of imported rows refused"
+    return [Finding("labels.rejected", expected, f"{share:.0%} ({count} rows)")]
 
 
 def refuse(card: Dataset, findings: list[Finding]) -> None:

@@ -68,13 +68,14 @@ def take_in(
     finder = FrameFinder(footage, frames, film)
     rejected = list(labels.rejected)
     places = _places(labels.images, finder, rejected)
-    judge = _Judge(card, labels.source, rejected)
+    judge = _Judge(card, labels.source, rejected, read_labels(folder))
     rows = [row for box in labels.boxes if (row := judge.row(box, places)) is not None]
     with_boxes = {str(row["frame_id"]) for row in rows}
     spoken_of = {place[0].frame_id for place in places.values()}
     refused_there = {places[each.image][0].frame_id for each in rejected if each.image in places}
     empty = sorted(spoken_of - with_boxes - refused_there)
     rows += [_row_of_nothing(frame_id, labels.source) for frame_id in empty]
+    _set_aside(folder, labels.source, rejected)
     if not rows:
         first = f"; the first: {rejected[0].reason} ({rejected[0].found})" if rejected else ""
         raise LabelError(
@@ -83,7 +84,7 @@ def take_in(
             where=labels.source,
             do="nothing was changed",
         )
-    stored = _store(folder, labels.source, rows, spoken_of, rejected)
+    stored = _store(folder, labels.source, rows, spoken_of)
     return Intake(len(spoken_of), len(rows) - len(empty), len(empty), judge.cut, rejected, stored)
 
 
@@ -109,12 +110,19 @@ def _places(
 class _Judge:
     """Turns boxes into rows, and counts what it cannot use."""
 
-    def __init__(self, card: Dataset, source: str, rejected: list[Rejected]) -> None:
+    def __init__(
+        self, card: Dataset, source: str, rejected: list[Rejected], stored: pa.Table
+    ) -> None:
         self._card = card
         self._classes = set(card.class_names)
         self._source = source
         self._rejected = rejected
         self._seen: set[str] = set()
+        self._elsewhere = {
+            _place_of(row): row["source"]
+            for row in stored.to_pylist()
+            if row["class"] is not None and row["source"] != source
+        }
         self.cut = 0
 
     def row(self, box: LabelledBox, places: dict[str, Place]) -> dict[str, Any] | None:
@@ -151,8 +159,7 @@ class _Judge:
         if label_id in self._seen:
             self._refuse(box, "the same box stands twice", _shown(*cut))
             return None
-        self._seen.add(label_id)
-        return {
+        row = {
             "label_id": label_id,
             "frame_id": frame.frame_id,
             "task": "detection",
@@ -169,11 +176,23 @@ class _Judge:
             "lead_time_s": box.lead_time_s,
             "updated_at": box.updated_at,
         }
+        other = self._elsewhere.get(_place_of(row))
+        if other is not None:
+            self._refuse(box, f"the same box stands already, from {other}", _shown(*cut))
+            return None
+        self._seen.add(label_id)
+        return row
 
     def _refuse(self, box: LabelledBox, reason: str, found: str) -> None:
         self._rejected.append(
             Rejected(where=box.where, reason=reason, found=found, image=box.image)
         )
+
+
+def _place_of(row: dict[str, Any]) -> tuple[object, ...]:
+    """What makes two labels the same: frame, class, box to 0.001 px, annotator."""
+    box = _shown(row["x1"], row["y1"], row["x2"], row["y2"])
+    return row["frame_id"], row["class"], box, row["annotator"]
 
 
 def _row_of_nothing(frame_id: str, source: str) -> dict[str, Any]:
@@ -192,7 +211,6 @@ def _store(
     source: str,
     rows: list[dict[str, Any]],
     spoken_of: set[str],
-    rejected: list[Rejected],
 ) -> int:
     before = read_labels(folder)
     _keep_history(folder)
@@ -202,12 +220,20 @@ def _store(
         if row["source"] != source or row["frame_id"] not in spoken_of
     ]
     table = from_rows(sorted(kept + rows, key=lambda row: str(row["label_id"])), LABELS)
-    aside: list[dict[str, object]] = [
-        {"where": each.where, "reason": each.reason, "found": each.found} for each in rejected
-    ]
-    write_table(from_rows(aside, REJECTED), REJECTED, rejected_path(folder))
     write_table(table, LABELS, labels_path(folder))
     return int(table.num_rows - table.column("class").null_count)
+
+
+def _set_aside(folder: Path, source: str, rejected: list[Rejected]) -> None:
+    """Keep the rows that could not be used; those of other imports stay."""
+    path = rejected_path(folder)
+    kept = read_table(REJECTED, path).to_pylist() if path.exists() else []
+    rows: list[dict[str, object]] = [row for row in kept if row["source"] != source]
+    for each in rejected:
+        rows.append(
+            {"source": source, "where": each.where, "reason": each.reason, "found": each.found}
+        )
+    write_table(from_rows(rows, REJECTED), REJECTED, path)
 
 
 def _keep_history(folder: Path) -> None:

@@ -58,6 +58,11 @@ def approve(
         raise RegistryError(
             "an approver", found="no name", do="name one with --by, or set CITYFORGE_USER"
         )
+    if found.approval and found.version not in _champions(client, algorithm):
+        # An approval that was cut short before the version became champion is finished.
+        kept = Approval(**found.approval)
+        _crown(client, algorithm, found.version, kept.approver, kept.reason or "approved")
+        return find_version(client, algorithm, found.version), kept
     if found.approval:
         raise RegistryError(
             f"a version of '{algorithm}' that is not approved yet",
@@ -100,7 +105,7 @@ def rollback(
     if version is None:
         past = _champions(client, algorithm)
         # Before its first time: a second rollback goes further back, not to what was left.
-        earlier = past[: past.index(current.version)]
+        earlier = past[: past.index(current.version)] if current.version in past else past
         if not earlier:
             raise RegistryError(
                 f"a champion of '{algorithm}' before version {current.version}", found="none"

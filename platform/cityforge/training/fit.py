@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from cityforge.cards.algorithm import Algorithm
-from cityforge.cards.params import DataParams, EvaluateParams, TrainParams
+from cityforge.cards.params import DataParams, TrainParams
 from cityforge.dataset.loader import LabelledFrames, plain_batches, training_batches
 from cityforge.errors import DataError
 from cityforge.footage.shards import FrameStore
@@ -46,7 +46,7 @@ def precision_of(wanted: str) -> str:
     return "bf16-mixed" if fast else "32-true"
 
 
-def make_learner(card: Algorithm, train: TrainParams, evaluate: EvaluateParams) -> Any:
+def make_learner(card: Algorithm, train: TrainParams) -> Any:
     """The learner of the card's task; weights are seeded by `train.seed`."""
     import pytorch_lightning as pl
 
@@ -62,9 +62,6 @@ def make_learner(card: Algorithm, train: TrainParams, evaluate: EvaluateParams) 
         warmup_epochs=train.warmup_epochs,
         epochs=train.epochs,
         minutes=train.minutes,
-        score_floor=max(evaluate.score_floor, 0.01),
-        overlap=evaluate.overlap,
-        max_boxes=evaluate.max_boxes,
     )
 
 
@@ -106,7 +103,10 @@ def fit(
     callbacks: list[Any] = [
         EMAWeightAveraging(
             decay=train.ema_decay,
-            update_starting_at_step=round(train.warmup_epochs * len(batches)) + 1,
+            update_starting_at_step=min(
+                round(train.warmup_epochs * len(batches)), len(batches) // 2
+            )
+            + 1,
         ),
         EarlyStopping("val_map50", mode="max", patience=train.patience, check_finite=False),
         watch,

@@ -71,7 +71,7 @@ def train(
         | {"network": card.network, "snapshot": data.digest, "frames.train": len(frames.frame_ids)}
     )
     outcome = fit(
-        make_learner(card, train_params, params.evaluate),
+        make_learner(card, train_params),
         train_frames=frames,
         val_frames=val_frames,
         store=data.store,

@@ -120,7 +120,7 @@ def _objective(
             return bool(trial.should_prune())
 
         outcome = fit(
-            make_learner(card, train, params.evaluate),
+            make_learner(card, train),
             train_frames=frames,
             val_frames=val_frames,
             store=data.store,

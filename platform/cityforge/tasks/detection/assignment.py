@@ -14,7 +14,6 @@ SCORE_POWER = 0.5
 OVERLAP_POWER = 4.0
 NEAR_STRIDES = 1.5  # a cell this near an object's centre may learn it, however small it is
 TINY = 1e-9
-SOFT = True
 
 
 def pair_overlap(one: Tensor, other: Tensor) -> Tensor:
@@ -78,7 +77,7 @@ def assign(
     overlap = overlap * mine
     peak = alignment.amax(-1, keepdim=True)
     reachable = overlap.amax(-1, keepdim=True)
-    target = (alignment / (peak + TINY) * (reachable if SOFT else (peak > 0))).amax(1)
+    target = (alignment / (peak + TINY) * reachable).amax(1)
     return owner, target
 
 

@@ -19,6 +19,8 @@ from cityforge.tasks.detection.network import BLUEPRINTS, Detector, boxes_of
 
 # The step size ends at this share of its peak.
 LAST_SHARE = 0.02
+# How raw output becomes boxes while training; what is served is `evaluate` in params.yaml.
+SCORE_FLOOR, OVERLAP, MAX_BOXES = 0.01, 0.6, 100
 
 
 class DetectionLearner(pl.LightningModule):
@@ -35,9 +37,6 @@ class DetectionLearner(pl.LightningModule):
         warmup_epochs: float,
         epochs: int,
         minutes: float,
-        score_floor: float,
-        overlap: float,
-        max_boxes: int,
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
@@ -121,9 +120,9 @@ class DetectionLearner(pl.LightningModule):
                 scale=1.0,
                 width=width,
                 height=height,
-                score_floor=self.hparams["score_floor"],
-                overlap=self.hparams["overlap"],
-                max_boxes=self.hparams["max_boxes"],
+                score_floor=SCORE_FLOOR,
+                overlap=OVERLAP,
+                max_boxes=MAX_BOXES,
             )
             frame = np.full(len(xyxy), self._frames, np.int64)
             self._found.append(Boxes(frame, cls, xyxy, score))
