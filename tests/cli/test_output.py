@@ -81,7 +81,7 @@ def test_new_dataset_and_algorithm_show_up_with_chinese_names(cityforge: Run) ->
 
 def test_setting_a_parameter_says_before_and_after(cityforge: Run, root: Path) -> None:
     said = cityforge("run", NAME, "--set", "train.epochs=3")
-    assert said.out == "train.epochs: 16 → 3\n"
+    assert said.out == "train.epochs: 2 → 3\n"
     assert "  epochs: 3\n" in (root / "algorithms" / NAME / "params.yaml").read_text("utf-8")
 
 

@@ -122,6 +122,7 @@ def dvc(project: Project, *words: str, quietly: bool = False) -> None:
     from cityforge.errors import ServiceError
 
     _ensure_dvc(project)
+    free_dead_locks(project.root / ".dvc" / "tmp" / "rwlock")
     command = [sys.executable, "-m", "dvc", *words]
     said: list[str] = []
     with subprocess.Popen(
@@ -147,6 +148,40 @@ def dvc(project: Project, *words: str, quietly: bool = False) -> None:
         raise typer.Exit(1)
     found = failed[-1].removeprefix("ERROR:").strip() if failed else f"exit {process.returncode}"
     raise ServiceError(f"dvc {words[0]} to succeed", found=found, where=str(project.root))
+
+
+def free_dead_locks(path: Path) -> None:
+    """Take from DVC's lock file what killed processes left in it.
+
+    DVC does so itself for processes that are gone, but not for those that were killed and
+    that nobody has collected yet (zombies).
+    """
+    try:
+        locks = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, json.JSONDecodeError):
+        return
+    kept: dict[str, dict[str, Any]] = {}
+    for place, held in locks.items():
+        writer = held.get("write")
+        readers = [each for each in held.get("read") or [] if _is_alive(int(each["pid"]))]
+        found = {"write": writer} if writer and _is_alive(int(writer["pid"])) else {}
+        if readers:
+            found["read"] = readers
+        if found:
+            kept[place] = found
+    if kept != locks:
+        beside = path.with_name(f".{path.name}.{os.getpid()}")
+        beside.write_text(json.dumps(kept), encoding="utf-8")
+        beside.replace(path)
+
+
+def _is_alive(pid: int) -> bool:
+    import psutil
+
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _pass_on(stream: IO[str] | None, said: list[str], quietly: bool, complaints: bool) -> None:
