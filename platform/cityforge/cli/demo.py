@@ -203,6 +203,6 @@ def _close(
         f"the report   {report}\n\n"
         "next\n"
         f"  cityforge serve {NAME}                     the endpoint, to keep\n"
-        f"  cityforge run {NAME} --set train.epochs=20 another version of it\n"
+        f"  cityforge run {NAME} --set train.epochs=4  another version of it\n"
         f"  cityforge model compare {NAME} 2           held against the first"
     )
