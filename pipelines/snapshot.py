@@ -1,11 +1,15 @@
-"""Stage snapshot: labelled frames, checked, frozen, digested."""
+"""Stage snapshot: labelled frames that may be used, checked, frozen, digested."""
 
 import os
 import shutil
+from datetime import UTC, datetime
 
 from cityforge.dataset.checks import check_tables, refuse, too_many_rejected
+from cityforge.dataset.history import record_snapshot
 from cityforge.dataset.snapshot import describe, gather, write_snapshot
 from cityforge.footage.ingest import FRAMES_TABLE
+from cityforge.footage.redact import redactor_digest
+from cityforge.footage.seals import read_with_seals
 from cityforge.footage.shards import FrameStore
 from cityforge.labeling.intake import read_labels, rejected_path
 from cityforge.project import Project
@@ -18,7 +22,12 @@ def main(project: Project, settings: Settings, dataset: str) -> None:
     card = project.dataset(dataset)
     folder = project.dataset_folder(dataset)
     stored = read_table(FRAMES, folder / "frames" / FRAMES_TABLE)
-    frames, labels = gather(card, stored, read_labels(folder))
+    footage, now = read_with_seals(folder), datetime.now(UTC)
+    redactor = redactor_digest(card.privacy, folder)
+    found = gather(card, stored, read_labels(folder), footage, now, redactor)
+    frames, labels = found.frames, found.labels
+    if found.note:
+        say(found.note)
     checks = folder / f".checks.{os.getpid()}"
     try:
         findings = check_tables(card, frames, labels, checks)
@@ -28,6 +37,7 @@ def main(project: Project, settings: Settings, dataset: str) -> None:
         shutil.rmtree(checks, ignore_errors=True)
     refuse(card, findings + too_many_rejected(card, labels, rejected_path(folder)))
     about = describe(card, frames, labels, FrameStore(folder / "frames", frames))
+    record_snapshot(folder, about.digest, frames.column("footage_id").to_pylist())
     write_snapshot(folder / "snapshot", about, frames, labels)
     say(f"{about.frames} frames, {about.boxes} boxes, digest {about.digest[:16]}")
 

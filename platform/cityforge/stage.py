@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from cityforge.errors import line_of
 from cityforge.project import Project, find_project
 from cityforge.settings import Settings, load_settings, stay_offline
+
+SAY_EVERY_S = 10.0
 
 
 def run_stage(work: Callable[[Project, Settings, str], None]) -> None:
@@ -36,3 +40,24 @@ def say(line: str) -> None:
     """A line of progress."""
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
+
+
+@contextmanager
+def showing(unit: str) -> Iterator[Callable[[int, int], None]]:
+    """Say how far long work is, every ten seconds and with the time left."""
+    begun = said = time.monotonic()
+
+    def advance(done: int, whole: int) -> None:
+        nonlocal said
+        now = time.monotonic()
+        if now - said < SAY_EVERY_S or not done:
+            return
+        said = now
+        left = (now - begun) / done * (whole - done)
+        say(f"{done} of {whole} {unit}, about {_spoken(left)} left")
+
+    yield advance
+
+
+def _spoken(seconds: float) -> str:
+    return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"

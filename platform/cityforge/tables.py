@@ -19,6 +19,8 @@ FOOTAGE = pa.schema(
         pa.field("footage_id", pa.string(), nullable=False),  # first 16 of the file's sha256
         pa.field("path", pa.string(), nullable=False),  # stored file, from the dataset's folder
         pa.field("name", pa.string(), nullable=False),  # what its owner called it
+        pa.field("other_names", pa.list_(pa.string())),  # of files with the same content
+        pa.field("added_at", _TIME),
         pa.field("camera", pa.string(), nullable=False),
         pa.field("site", pa.string()),
         pa.field("started_at", _TIME),
@@ -26,15 +28,37 @@ FOOTAGE = pa.schema(
         pa.field("fps", pa.float64()),
         pa.field("width", pa.int32(), nullable=False),  # after rotation
         pa.field("height", pa.int32(), nullable=False),
+        pa.field("container", pa.string()),
         pa.field("codec", pa.string(), nullable=False),
+        pa.field("pixel_format", pa.string()),  # FFmpeg's name, such as yuv420p10le
+        pa.field("rotation", pa.int32()),  # degrees counter-clockwise, already undone in the size
+        pa.field("variable_rate", pa.bool_()),
+        pa.field("divisible", pa.bool_()),  # its parts can be read each for itself
         pa.field("frames", pa.int64(), nullable=False),
-        pa.field("errors", pa.int64(), nullable=False),  # packets that did not decode
+        pa.field("errors", pa.int64(), nullable=False),  # packets or frames that did not decode
+        pa.field("error_times", pa.list_(pa.float64())),  # s since the first frame; the first 100
+        pa.field("notes", pa.list_(pa.string())),  # what else a person should know of the file
         pa.field("lighting", pa.string()),
         pa.field("weather", pa.string()),
         pa.field("lawful_basis", pa.string(), nullable=False),
         pa.field("retain_until", _TIME),
+        pa.field("withdrawn_at", _TIME),  # its frames and labels are sealed since
+        pa.field("withdrawn_reason", pa.string()),
     ],
-    metadata={VERSION_KEY: b"footage/1"},
+    metadata={VERSION_KEY: b"footage/2"},
+)
+
+# One region of a stored frame that was made unreadable.
+REDACTION = pa.struct(
+    [
+        pa.field("kind", pa.string()),  # face, plate
+        pa.field("x1", pa.float32()),  # xyxy, pixels of the stored frame, padding included
+        pa.field("y1", pa.float32()),
+        pa.field("x2", pa.float32()),
+        pa.field("y2", pa.float32()),
+        pa.field("score", pa.float32()),  # of the detector; of the neighbour for what was held
+        pa.field("found", pa.string()),  # detected, held (in a neighbouring frame), checked (after)
+    ]
 )
 
 FRAMES = pa.schema(
@@ -49,11 +73,16 @@ FRAMES = pa.schema(
         pa.field("width", pa.int32(), nullable=False),
         pa.field("height", pa.int32(), nullable=False),
         pa.field("phash", pa.string(), nullable=False),  # 64 bits, hexadecimal
-        pa.field("sharpness", pa.float32(), nullable=False),  # variance of the Laplacian
+        pa.field("sharpness", pa.float32(), nullable=False),  # see footage/quality.py
         pa.field("brightness", pa.float32(), nullable=False),  # mean luma, 0 to 255
-        pa.field("redactions", pa.int32(), nullable=False),
+        pa.field("contrast", pa.float32(), nullable=False),  # standard deviation of luma
+        pa.field("lighting", pa.string(), nullable=False),  # day, night, infrared
+        # black, frozen, covered, out_of_focus, moved
+        pa.field("faults", pa.list_(pa.string()), nullable=False),
+        pa.field("redactions", pa.list_(REDACTION), nullable=False),
+        pa.field("redacted_by", pa.string()),  # digest of the redactor; null: none was asked for
     ],
-    metadata={VERSION_KEY: b"frames/1"},
+    metadata={VERSION_KEY: b"frames/2"},
 )
 
 LABELS = pa.schema(
@@ -102,6 +131,9 @@ PREDICTIONS = pa.schema(
     metadata={VERSION_KEY: b"predictions/1"},
 )
 
+# Older tables that people's work lies in are still read: their new columns are null.
+READABLE = {"footage/2": ("footage/1",)}
+
 REJECTED = pa.schema(
     [
         pa.field("source", pa.string(), nullable=False),  # of the import
@@ -144,8 +176,20 @@ def read_table(schema: pa.Schema, path: Path) -> pa.Table:
         raise TableError(
             f"a table {kind}", found=f"no Parquet ({error})", where=str(path)
         ) from error
+    table = _brought_up(table, schema, kind)
     _hold_against(table, schema, kind, path)
     return table.cast(schema)
+
+
+def _brought_up(table: pa.Table, schema: pa.Schema, kind: str) -> pa.Table:
+    """An older table that is still read, with nulls in the columns it lacks."""
+    found = (table.schema.metadata or {}).get(VERSION_KEY, b"").decode()
+    if found not in READABLE.get(kind, ()):
+        return table
+    for place, field in enumerate(schema):
+        if table.schema.get_field_index(field.name) < 0 and field.nullable:
+            table = table.add_column(place, field, pa.nulls(table.num_rows, field.type))
+    return table.replace_schema_metadata(schema.metadata)
 
 
 def _hold_against(table: pa.Table, schema: pa.Schema, kind: str, path: Path) -> None:

@@ -61,7 +61,7 @@ def scenes(tmp_path: Path) -> Scenes:
             "frame_id": each.name[:-4], "footage_id": each.name[:-6], "pts_s": 0.0,
             "shard": "a.tar", "offset": each.offset, "bytes": len(each.data), "width": SIZE[0],
             "height": SIZE[1], "phash": "0" * 16, "sharpness": 1.0, "brightness": 120.0,
-            "redactions": 0,
+            "contrast": 1.0, "lighting": "day", "faults": [], "redactions": [],
         }
         for each in read_shard(tmp_path / "shards" / "a.tar")
     ]  # fmt: skip

@@ -42,7 +42,8 @@ def tables(films: int = 8, each: int = 3, timed: bool = True) -> tuple[pa.Table,
                 "frame_id": f"f{n}-{m}", "footage_id": f"f{n}", "pts_s": float(m), "shard": "s",
                 "captured_at": START + timedelta(hours=n, seconds=m) if timed else None,
                 "offset": 0, "bytes": 1, "width": 64, "height": 48, "phash": "0",
-                "sharpness": 0.0, "brightness": 0.0, "redactions": 0,
+                "sharpness": 0.0, "brightness": 0.0,
+                "contrast": 1.0, "lighting": "day", "faults": [], "redactions": [],
             }
             for m in range(each)
         ]  # fmt: skip

@@ -83,7 +83,8 @@ def make_case(car: str, bus: str, unseen: str) -> Case:
         {
             "frame_id": f"{f}-{i}", "footage_id": f, "pts_s": i / 1000, "shard": "s", "offset": 0,
             "captured_at": datetime(2026, 3, 1, 8, i, tzinfo=UTC), "bytes": 1, "width": 400,
-            "height": 320, "phash": "0" * 16, "sharpness": 1.0, "brightness": 1.0, "redactions": 0,
+            "height": 320, "phash": "0" * 16, "sharpness": 1.0, "brightness": 1.0,
+            "contrast": 1.0, "lighting": "day", "faults": [], "redactions": [],
         }
         for f, i in (("f0", 0), ("f0", 1), ("f1", 0), ("f1", 1))
     ]  # fmt: skip

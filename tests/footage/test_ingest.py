@@ -12,8 +12,10 @@ import pytest
 
 from cityforge.cards.dataset import Dataset
 from cityforge.errors import CheckFailed, DataError
-from cityforge.footage.catalogue import Recording, add_footage, list_files, read_catalogue
+from cityforge.footage.catalogue import add_footage, list_files, read_catalogue
 from cityforge.footage.ingest import FRAMES_TABLE, ingest
+from cityforge.footage.recordings import Recording
+from cityforge.footage.redact import redactor_digest
 from cityforge.footage.shards import FrameStore
 from cityforge.tables import FRAMES, read_table
 
@@ -41,7 +43,7 @@ def dataset(tmp_path: Path, card: Dataset, make_film: Make, make_picture: Make) 
 
 def brought_in(card: Dataset, folder: Path, footage: pa.Table | None = None) -> pa.Table:
     footage = read_catalogue(folder) if footage is None else footage
-    return ingest(card, folder, footage, folder / "frames", workers=1)
+    return ingest(card, folder, footage, folder / "frames", workers=1, now=START).frames
 
 
 def shards(folder: Path) -> dict[str, bytes]:
@@ -62,7 +64,7 @@ def test_frames_of_films_and_stills(card: Dataset, dataset: Path) -> None:
         assert row["frame_id"] == f"{film['footage_id']}-{round(row['pts_s'] * 1000)}"
         assert (row["captured_at"] - START).total_seconds() == row["pts_s"]
         assert (row["width"], row["height"]) == (film["width"], film["height"])
-        assert (len(row["phash"]), row["redactions"]) == (16, 0)
+        assert (len(row["phash"]), row["redactions"]) == (16, [])
     halves = [0.0, 0.5, 1.0, 1.5]
     assert {name: sorted(times) for name, times in moments.items()} == {
         "北门/早.mp4": halves, "harbour/b.mp4": halves,
@@ -99,7 +101,7 @@ def test_building_anew_gives_the_same_bytes_in_whatever_order(card: Dataset, dat
 def test_several_processes_give_the_same_frames(card: Dataset, dataset: Path) -> None:
     first, before = brought_in(card, dataset), shards(dataset)
     out = dataset / "elsewhere"
-    other = ingest(card, dataset, read_catalogue(dataset), out, workers=2)
+    other = ingest(card, dataset, read_catalogue(dataset), out, workers=2, now=START).frames
     assert other.equals(first)
     assert {path.name: path.read_bytes() for path in out.glob("*.tar")} == before
 
@@ -122,15 +124,69 @@ def test_a_shard_cut_in_half_is_reported(card: Dataset, dataset: Path) -> None:
         brought_in(card, dataset)
 
 
-def test_a_card_that_asks_for_redaction_stores_nothing(
+def asking(make_card: Callable[..., Dataset], **redaction: object) -> Dataset:
+    """The card of a dataset whose faces must not be seen."""
+    return make_card(
+        privacy={
+            "grade": "personal", "lawful_basis": "x", "redact": ["face"], "retention_days": 3650,
+            "redaction": {"method": "pixelate", "padding": 0.1, "hold_s": 0.2, **redaction},
+        }
+    )  # fmt: skip
+
+
+def test_frames_are_private_before_they_are_stored(
     make_card: Callable[..., Dataset], dataset: Path
 ) -> None:
-    privacy = {
-        "grade": "personal", "lawful_basis": "x", "redact": ["face"], "retention_days": 30,
+    plain, without = brought_in(make_card(), dataset).to_pylist(), shards(dataset)
+    frames = brought_in(asking(make_card), dataset).to_pylist()
+    assert {row["frame_id"] for row in frames} == {row["frame_id"] for row in plain}
+    assert {row["redacted_by"] for row in plain} == {None}
+    (digest,) = {row["redacted_by"] for row in frames}
+    assert digest == redactor_digest(asking(make_card).privacy, dataset)
+    assert not without.keys() & shards(dataset).keys()  # what was not looked at is gone
+
+
+def test_another_way_of_redacting_is_another_shard(
+    make_card: Callable[..., Dataset], dataset: Path
+) -> None:
+    brought_in(asking(make_card), dataset)
+    before = shards(dataset)
+    brought_in(asking(make_card, padding=0.3), dataset)
+    assert not before.keys() & shards(dataset).keys()
+
+
+def test_a_detector_that_is_gone_stores_nothing(
+    make_card: Callable[..., Dataset], dataset: Path
+) -> None:
+    detector = {
+        "path": "face.onnx", "sha256": "0" * 64, "width": 320, "height": 240, "mean": 127.0,
+        "divide_by": 128.0, "colour": "rgb", "score": 0.5, "tiles": 1, "layout": "scores_boxes",
     }  # fmt: skip
-    with pytest.raises(CheckFailed, match="no frame was stored"):
-        brought_in(make_card(privacy=privacy), dataset)
+    with pytest.raises(CheckFailed, match=r"face\.onnx"):
+        brought_in(asking(make_card, detectors={"face": detector}), dataset)
     assert not (dataset / "frames").exists()
+
+
+@pytest.mark.real
+def test_a_face_is_made_private_and_its_place_is_kept(
+    make_card: Callable[..., Dataset], tmp_path: Path, real_data: Callable[[str], Path]
+) -> None:
+    folder = tmp_path / "faces"
+    folder.mkdir()
+    photographs = [real_data("face_detector") / name for name in ("1.jpg", "10.jpg", "22.jpg")]
+    card = asking(make_card)
+    add_footage(card, folder, list_files(photographs), {}, Recording("北门", START))
+    rows = brought_in(card, folder).to_pylist()
+    assert len(rows) == 3
+    assert all(row["redactions"] for row in rows)
+    for row in rows:
+        for each in row["redactions"]:
+            assert each["kind"] == "face"
+            assert 0 <= each["x1"] < each["x2"] <= row["width"]
+            assert 0 <= each["y1"] < each["y2"] <= row["height"]
+    stored = b"".join(shards(folder).values())
+    for path in photographs:
+        assert path.read_bytes()[2000:4000] not in stored
 
 
 def test_footage_taken_from_the_catalogue_loses_its_shard(card: Dataset, dataset: Path) -> None:

@@ -10,13 +10,20 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cityforge.footage.sample import decode_film, encode_jpeg, open_film, sample_film, still_jpeg
+from cityforge.cards.dataset import Sampling
+from cityforge.footage.film import Damage, clock_of, decode_film, open_film, picture_stream
+from cityforge.footage.sample import Sample, sample_film
+from cityforge.footage.stills import encode_jpeg, still_jpeg
 
 Make = Callable[..., Path]
 
 
-def grey(jpeg: bytes) -> float:
-    return float(np.asarray(Image.open(io.BytesIO(jpeg))).mean())
+def every(path: Path, seconds: float) -> list[Sample]:
+    return list(sample_film(path, Sampling(policy="every", seconds=seconds)))
+
+
+def moments(path: Path, seconds: float) -> list[int]:
+    return [each.milliseconds for each in every(path, seconds)]
 
 
 @pytest.mark.parametrize(
@@ -33,32 +40,27 @@ def test_a_film_is_sampled_by_time(
     tmp_path: Path, make_film: Make, seconds: float, expected: list[int]
 ) -> None:
     greys = range(20, 220, 10)
-    taken = list(sample_film(make_film(tmp_path / "街.mp4", greys), seconds))
-    assert [moment for moment, _ in taken] == expected
-    for moment, jpeg in taken:
-        assert grey(jpeg) == pytest.approx(greys[moment // 100], abs=4)
+    taken = every(make_film(tmp_path / "街.mp4", greys), seconds)
+    assert [each.milliseconds for each in taken] == expected
+    for each in taken:
+        assert each.bgr.mean() == pytest.approx(greys[each.milliseconds // 100], abs=4)
 
 
 def test_gaps_between_frames_are_kept(tmp_path: Path, make_film: Make) -> None:
     path = make_film(tmp_path / "gap.mkv", [50, 100, 150, 200], moments=[0, 3, 40, 41])
-    assert [moment for moment, _ in sample_film(path, 1)] == [0, 4000]
-    assert [moment for moment, _ in sample_film(path, 0)] == [0, 300, 4000, 4100]
+    assert moments(path, 1) == [0, 4000]
+    assert moments(path, 0) == [0, 300, 4000, 4100]
 
 
 def test_time_counts_from_the_first_frame(tmp_path: Path, make_film: Make) -> None:
     path = make_film(tmp_path / "late.mkv", [50, 100, 150], moments=[70, 75, 80])
-    assert [moment for moment, _ in sample_film(path, 0.5)] == [0, 500, 1000]
+    assert moments(path, 0.5) == [0, 500, 1000]
 
 
 def test_no_two_frames_carry_one_moment(tmp_path: Path, make_film: Make) -> None:
     path = make_film(tmp_path / "quick.mkv", range(20, 120, 10), rate=4000)
-    moments = [moment for moment, _ in sample_film(path, 0)]
-    assert len(moments) == len(set(moments)) > 1
-
-
-def test_sampling_twice_gives_the_same_bytes(tmp_path: Path, make_film: Make) -> None:
-    path = make_film(tmp_path / "a.mp4")
-    assert list(sample_film(path, 0.5)) == list(sample_film(path, 0.5))
+    taken = moments(path, 0)
+    assert len(taken) == len(set(taken)) > 1
 
 
 def test_an_upright_jpeg_keeps_its_bytes(tmp_path: Path, make_picture: Make) -> None:
@@ -128,21 +130,23 @@ def test_a_turned_film_is_stored_upright(real_data: Callable[[str], Path]) -> No
     import cv2
 
     path = real_data("footage") / "decord_rot90.mov"
-    _, jpeg = next(sample_film(path, 0))
-    stored = np.asarray(Image.open(io.BytesIO(jpeg)))[:, :, ::-1].astype(float)
+    stored = every(path, 0)[0].bgr.astype(float)
     read, reference = cv2.VideoCapture(str(path)).read()  # turns by the metadata
     assert read
     assert stored.shape == reference.shape
     assert np.abs(stored - reference).mean() < 4
     with open_film(path) as container:
-        raw = next(frame for frame in decode_film(container) if frame is not None)
+        stream = picture_stream(container, path)
+        _, raw = next(decode_film(container, stream, Damage(), clock_of(stream)))
     assert (raw.height, raw.width) == stored.shape[1::-1]  # the test sees a rotation
 
 
 @pytest.mark.real
 def test_a_broken_packet_costs_its_own_frame_only(real_data: Callable[[str], Path]) -> None:
-    with open_film(real_data("footage") / "decord_corrupted.mp4") as container:
-        frames = list(decode_film(container))
-    assert sum(frame is not None for frame in frames) == 49
-    assert sum(frame is None for frame in frames) == 1
-    assert frames[-1] is not None  # reading went on behind the fault
+    path = real_data("footage") / "decord_corrupted.mp4"
+    damage = Damage()
+    with open_film(path) as container:
+        stream = picture_stream(container, path)
+        frames = list(decode_film(container, stream, damage, clock_of(stream)))
+    assert (len(frames), damage.errors) == (49, 1)
+    assert frames[-1][0] > damage.times[0]  # reading went on behind the fault

@@ -13,8 +13,9 @@ import pytest
 
 from cityforge.cards.dataset import Dataset
 from cityforge.errors import LabelError
-from cityforge.footage.catalogue import Recording, add_footage, list_files, read_catalogue
+from cityforge.footage.catalogue import add_footage, list_files, read_catalogue
 from cityforge.footage.ingest import ingest
+from cityforge.footage.recordings import Recording
 from cityforge.labeling.formats import registry
 from cityforge.labeling.formats.rows import LabelFile, LabelledBox, LabelledImage, Rejected
 from cityforge.labeling.intake import (
@@ -45,7 +46,7 @@ def tables(*names: str) -> tuple[pa.Table, pa.Table]:
         {
             "frame_id": f"{name[:-4]}-0", "footage_id": name[:-4], "pts_s": 0.0, "shard": "s",
             "offset": 0, "bytes": 1, "width": 64, "height": 48, "phash": "0", "sharpness": 0.0,
-            "brightness": 0.0, "redactions": 0,
+            "brightness": 0.0, "contrast": 1.0, "lighting": "day", "faults": [], "redactions": [],
         }
         for name in names
     ]  # fmt: skip
@@ -265,7 +266,7 @@ def test_labels_given_out_come_back_the_same(
     recording = Recording(camera="北门")
     add_footage(card, folder, list_files([tmp_path / "in"]), {}, recording)
     footage = read_catalogue(folder)
-    frames = ingest(card, folder, footage, folder / "frames", workers=1)
+    frames = ingest(card, folder, footage, folder / "frames", workers=1).frames
     first = LabelFile(source="first", images=[], boxes=[])
     for number, frame_id in enumerate(frames.column("frame_id").to_pylist()):
         first.images.append(LabelledImage(name=f"{frame_id}.jpg"))

@@ -34,7 +34,7 @@ def finder(film: FramesOfFilm | None = None) -> FrameFinder:
         {
             "frame_id": f"{key}-{moment}", "footage_id": key, "pts_s": moment / 1000, "shard": "s",
             "offset": 0, "bytes": 1, "width": 64, "height": 48, "phash": "0", "sharpness": 0.0,
-            "brightness": 0.0, "redactions": 0,
+            "brightness": 0.0, "contrast": 1.0, "lighting": "day", "faults": [], "redactions": [],
         }
         for key, (_, moments) in STORED.items()
         for moment in moments

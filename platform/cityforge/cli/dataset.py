@@ -58,19 +58,27 @@ def list_(context: typer.Context, as_json: Json = False) -> None:
 def check(context: typer.Context, dataset: DatasetName, as_json: Json = False) -> None:
     """Hold a dataset's frames and labels against the checks of its card."""
     project, _ = open_project(context)
+    from datetime import UTC, datetime
     from pathlib import Path
     from tempfile import TemporaryDirectory
 
     from cityforge.dataset.checks import check_tables, too_many_rejected
     from cityforge.dataset.snapshot import gather
     from cityforge.footage.ingest import FRAMES_TABLE
+    from cityforge.footage.redact import redactor_digest
+    from cityforge.footage.seals import read_with_seals
     from cityforge.labeling.intake import read_labels, rejected_path
     from cityforge.tables import FRAMES, REJECTED, read_table
 
     card = project.dataset(dataset)
     folder = project.dataset_folder(dataset)
     stored = read_table(FRAMES, folder / "frames" / FRAMES_TABLE)
-    frames, labels = gather(card, stored, read_labels(folder))
+    footage, now = read_with_seals(folder), datetime.now(UTC)
+    redactor = redactor_digest(card.privacy, folder)
+    found = gather(card, stored, read_labels(folder), footage, now, redactor)
+    frames, labels = found.frames, found.labels
+    if found.note:
+        typer.echo(found.note, err=True)
     with TemporaryDirectory() as out:
         findings = check_tables(card, frames, labels, Path(out))
     findings += too_many_rejected(card, labels, rejected_path(folder))

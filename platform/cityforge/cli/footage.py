@@ -34,9 +34,18 @@ def add(
     started_at: Annotated[str, typer.Option(help="Start of the recording, ISO 8601.")] = "",
     lighting: Annotated[str, typer.Option(help="day, dusk, night or infrared.")] = "",
     weather: Annotated[str, typer.Option(help="clear, rain, snow or fog.")] = "",
+    lawful_basis: Annotated[
+        str, typer.Option(help="Law or contract these files stand on; by default the card's.")
+    ] = "",
+    retain_until: Annotated[
+        str, typer.Option(help="Until when they may be kept; by default the card's days.")
+    ] = "",
     table: Annotated[
         Path | None,
-        typer.Option(help="CSV with file, camera, started_at, lighting, weather for each file."),
+        typer.Option(
+            help="CSV with file, camera, and, where known, started_at, lighting, weather, "
+            "lawful_basis, retain_until for each file."
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -52,27 +61,39 @@ def add(
         started_at=started_at,
         lighting=lighting,
         weather=weather,
+        lawful_basis=lawful_basis,
+        retain_until=retain_until,
     )
     if as_json:
         show_json(
             {
                 "added": result.added,
                 "known": result.known,
+                "passed_over": result.passed_over,
                 "refused": [str(each) for each in result.refused],
             }
         )
     else:
-        typer.echo(
-            f"{len(result.added)} added, {len(result.known)} known already, "
-            f"{len(result.refused)} refused"
-        )
-        broken = [row for row in result.added if row["errors"]]
-        for row in broken:
-            typer.echo(f"usable with {row['errors']} broken packets: {row['name']}", err=True)
-        for refusal in result.refused:
-            typer.echo(str(refusal), err=True)
+        _say_added(result)
     if result.refused and not result.added and not result.known:
         raise typer.Exit(1)
+
+
+def _say_added(result: Added) -> None:
+    """The verdict on every file that is not simply fine."""
+    from cityforge.footage.probe import verdict
+
+    over = f", {len(result.passed_over)} passed over" if result.passed_over else ""
+    typer.echo(
+        f"{len(result.added)} added, {len(result.known)} known already, "
+        f"{len(result.refused)} refused{over}"
+    )
+    for row in result.added:
+        said = [verdict(row["errors"], row["error_times"])] if row["errors"] else []
+        for line in [*said, *row["notes"]]:
+            typer.echo(f"{row['name']}: {line}", err=True)
+    for refusal in result.refused:
+        typer.echo(str(refusal), err=True)
 
 
 def add_to_dataset(
@@ -86,26 +107,35 @@ def add_to_dataset(
     started_at: str = "",
     lighting: str = "",
     weather: str = "",
+    lawful_basis: str = "",
+    retain_until: str = "",
     versioned: bool = True,
 ) -> Added:
     """Add footage, and bring DVC's pointer to it up to date where it is `versioned`."""
-    from cityforge.footage.catalogue import (
-        Recording,
-        add_footage,
-        list_files,
-        parse_time,
-        read_recordings,
-    )
+    from cityforge.footage.catalogue import add_footage, list_files
+    from cityforge.footage.recordings import Recording, hold_against, parse_time, read_recordings
     from cityforge.project import activate_dataset
 
     card = project.dataset(dataset)
     folder = project.dataset_folder(dataset)
     moment = parse_time(started_at, "--started-at")
-    common = Recording(camera, moment, lighting or None, weather or None)
+    common = Recording(
+        camera,
+        moment,
+        lighting or None,
+        weather or None,
+        lawful_basis or None,
+        parse_time(retain_until, "--retain-until"),
+    )
     recordings = read_recordings(table) if table else {}
+    listed = list_files(paths)
+    if table:
+        hold_against(recordings, [name for _, name in listed.files], table)
     with progress("footage", "files") as advance:
-        result = add_footage(card, folder, list_files(paths), recordings, common, advance)
-    if result.added:
+        result = add_footage(
+            card, folder, listed, recordings, common, advance, settings.worker_count()
+        )
+    if result.added or result.known:
         activate_dataset(project, dataset)
         if versioned:
             dvc(project, "add", f"datasets/{dataset}/footage", quietly=True)

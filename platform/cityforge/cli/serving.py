@@ -132,7 +132,10 @@ def predict(
     package, number = _package(project, settings, algorithm, version)
     model = Model(package)
     found: list[dict[str, Any]] = []
-    for path, name in list_files(paths):
+    listed = list_files(paths)
+    if listed.refused:
+        raise listed.refused[0]
+    for path, name in listed.files:
         data = path.read_bytes()
         answer = _answer(model, path, data, threshold)
         found.append({"image": name, "boxes": boxes_of(answer, package)})

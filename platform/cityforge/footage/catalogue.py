@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import shutil
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,23 +15,26 @@ from typing import Any
 import pyarrow as pa
 
 from cityforge.cards.dataset import Dataset
-from cityforge.errors import FootageError, InputError, NameUnknown, ServiceError
+from cityforge.compute import WorkerDied, attempt_in_processes
+from cityforge.errors import CityforgeError, FootageError, InputError, NameUnknown, ServiceError
 from cityforge.footage.probe import Probe, content_id, probe
+from cityforge.footage.recordings import Recording
 from cityforge.tables import FOOTAGE, from_rows, read_table, write_table
 
 # Endings of files that come beside footage and are passed over in a folder.
 NOT_FOOTAGE = {".txt", ".json", ".yaml", ".yml", ".xml", ".csv", ".md", ".dvc", ".zip", ".onnx"}
 SPARE_DISK_BYTES = 512 << 20
+# What was added is written down this often, so that a kill loses no more than this.
+CHECKPOINT_S = 5.0
 
 
-@dataclass(frozen=True)
-class Recording:
-    """What a person knows about a file that the file itself may not say."""
+@dataclass
+class Found:
+    """Files that were named, or lie in folders that were."""
 
-    camera: str = ""
-    started_at: datetime | None = None
-    lighting: str | None = None
-    weather: str | None = None
+    files: list[tuple[Path, str]] = field(default_factory=list)  # with the name each is known by
+    passed_over: list[str] = field(default_factory=list)  # by its ending it is no footage
+    refused: list[FootageError] = field(default_factory=list)
 
 
 @dataclass
@@ -39,6 +43,7 @@ class Added:
 
     added: list[dict[str, Any]] = field(default_factory=list)
     known: list[str] = field(default_factory=list)  # same content as something stored
+    passed_over: list[str] = field(default_factory=list)
     refused: list[FootageError] = field(default_factory=list)
 
 
@@ -53,135 +58,187 @@ def read_catalogue(folder: Path) -> pa.Table:
     return read_table(FOOTAGE, path) if path.exists() else FOOTAGE.empty_table()
 
 
-def list_files(paths: Iterable[Path]) -> list[tuple[Path, str]]:
-    """Files under `paths`, each with the name it will be known by: relative to its folder.
+def list_files(paths: Sequence[Path]) -> Found:
+    """Files under `paths`, each with the name it will be known by.
+
+    A file in a folder is known by its path from that folder. A link that leads out of the
+    folder is refused.
 
     Raises:
         InputError: a path that is not there, or nothing found.
     """
-    found: list[tuple[Path, str]] = []
+    found = Found()
     for path in paths:
         if path.is_dir():
-            inside = sorted(each for each in path.rglob("*") if each.is_file())
-            found += [
-                (each, each.relative_to(path).as_posix())
-                for each in inside
-                if each.suffix.lower() not in NOT_FOOTAGE and not each.name.startswith(".")
-            ]
+            _list_folder(path, found)
         elif path.is_file():
-            found.append((path, path.name))
+            found.files.append((path, path.name))
         else:
             raise InputError("a film, a photograph or a folder", found="no file", where=str(path))
-    if not found:
+    if not found.files and not found.refused:
         raise InputError("films or photographs", found="none", where=", ".join(map(str, paths)))
     return found
 
 
-def read_recordings(path: Path) -> dict[str, Recording]:
-    """Read a CSV with the columns file, camera, started_at, lighting, weather (the last 3 free).
-
-    Raises:
-        InputError: no UTF-8, a missing column, or a time that is none, with its line.
-    """
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            rows = list(csv.DictReader(stream))
-    except UnicodeDecodeError as error:
-        raise InputError(
-            "UTF-8 text",
-            found=f"byte {error.start} that is none",
-            where=str(path),
-            do="save it as CSV UTF-8",
-        ) from error
-    found: dict[str, Recording] = {}
-    for line, row in enumerate(rows, start=2):
-        if not row.get("file") or not row.get("camera"):
-            raise InputError("the columns file and camera", where=f"{path} line {line}")
-        found[row["file"]] = Recording(
-            row["camera"],
-            parse_time(row.get("started_at") or "", f"{path} line {line}"),
-            row.get("lighting") or None,
-            row.get("weather") or None,
-        )
-    return found
-
-
-def parse_time(text: str, where: str) -> datetime | None:
-    """An ISO 8601 time, UTC when it names no zone; nothing gives None."""
-    if not text:
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise InputError(
-            "a time such as 2026-03-02T09:00:00Z", found=f"'{text}'", where=where
-        ) from error
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+def _list_folder(folder: Path, found: Found) -> None:
+    inside = folder.resolve()
+    for path in sorted(each for each in folder.rglob("*") if not each.is_dir()):
+        name = path.relative_to(folder).as_posix()
+        if path.name.startswith("."):
+            continue
+        if path.suffix.lower() in NOT_FOOTAGE:
+            found.passed_over.append(name)
+        elif not path.resolve().is_relative_to(inside):
+            found.refused.append(
+                FootageError(
+                    "files of this folder",
+                    found=f"a link to {path.resolve()}",
+                    where=str(path),
+                    do="name that file itself if it is meant",
+                )
+            )
+        elif path.is_file():
+            found.files.append((path, name))
+        else:
+            found.refused.append(
+                FootageError("a file", found="something else, or a broken link", where=str(path))
+            )
 
 
 def add_footage(
     card: Dataset,
     folder: Path,
-    files: list[tuple[Path, str]],
+    found: Found,
     recordings: dict[str, Recording],
     common: Recording,
     progress: Callable[[int, int], None] | None = None,
+    workers: int = 1,
 ) -> Added:
     """Copy originals into the dataset and enter them in its catalogue.
 
     A file that cannot be used is listed in `refused`; the others are added.
-    Content that is stored already is not stored again.
+    Content that is stored already is not stored again; its other name is noted.
 
     Raises:
         InputError: a file whose camera is not known; nothing was added.
         NameUnknown: a camera that the card does not name; nothing was added.
         ServiceError: not enough disk; nothing was added.
     """
-    _enough_disk(folder, files)
-    known = [_about(card, name, recordings, common) for _, name in files]
-    rows = {str(row["footage_id"]): row for row in read_catalogue(folder).to_pylist()}
-    result = Added()
-    for done, ((path, name), about) in enumerate(zip(files, known, strict=True), start=1):
-        try:
-            _add_one(card, folder, path, name, about, rows, result)
-        except FootageError as error:
-            result.refused.append(error)
-        if progress:
-            progress(done, len(files))
-    if result.added:
-        ordered = [rows[key] for key in sorted(rows)]
-        write_table(from_rows(ordered, FOOTAGE), FOOTAGE, catalogue_path(folder))
-    return result
+    _enough_disk(folder, found.files)
+    about = {name: _about(card, path, name, recordings, common) for path, name in found.files}
+    book = _Book(card, folder, Added(passed_over=found.passed_over, refused=list(found.refused)))
+    new = book.unknown(found.files)
+    if progress:
+        progress(len(found.files) - len(new), len(found.files))
+    try:
+        looks = attempt_in_processes(_examine, [(path, key) for path, _, key in new], workers)
+        for left, look in enumerate(looks, start=1):
+            path, name, _ = new[left - 1]
+            book.enter(path, name, about[name], look)
+            if progress:
+                progress(len(found.files) - len(new) + left, len(found.files))
+    finally:
+        book.write()
+    return book.result
 
 
-def _add_one(
-    card: Dataset,
-    folder: Path,
-    path: Path,
-    name: str,
-    about: Recording,
-    rows: dict[str, dict[str, Any]],
-    result: Added,
-) -> None:
-    if path.is_file() and (known := content_id(path)) in rows:
-        result.known.append(f"{name} = {rows[known]['name']}")
-        return
-    seen = probe(path)
-    stored = Path("footage") / f"{seen.footage_id}{path.suffix.lower()}"
-    _store(path, folder / stored)
-    row = _row(card, seen, stored.as_posix(), name, about)
-    rows[seen.footage_id] = row
-    result.added.append(row)
+def _examine(file: tuple[Path, str]) -> Probe | CityforgeError:
+    path, footage_id = file
+    try:
+        return probe(path, footage_id)
+    except CityforgeError as error:
+        return error
+
+
+class _Book:
+    """The catalogue while files are entered in it."""
+
+    def __init__(self, card: Dataset, folder: Path, result: Added) -> None:
+        self._card = card
+        self._folder = folder
+        self.result = result
+        self.rows = {str(row["footage_id"]): row for row in read_catalogue(folder).to_pylist()}
+        self._again: list[tuple[str, str]] = []
+        self._changed = False
+        self._written = time.monotonic()
+
+    def unknown(self, files: list[tuple[Path, str]]) -> list[tuple[Path, str, str]]:
+        """Of all files, the first of each content that is not stored, with its footage id."""
+        with ThreadPoolExecutor() as pool:  # hashing leaves Python's lock alone
+            ids = list(pool.map(content_id, [path for path, _ in files]))
+        new: dict[str, tuple[Path, str, str]] = {}
+        for (path, name), footage_id in zip(files, ids, strict=True):
+            if footage_id in self.rows:
+                self._meet_again(footage_id, name)
+            elif footage_id in new:
+                self._again.append((footage_id, name))
+            else:
+                new[footage_id] = (path, name, footage_id)
+        return list(new.values())
+
+    def enter(
+        self, path: Path, name: str, about: Recording, look: Probe | CityforgeError | WorkerDied
+    ) -> None:
+        """Store one file, or say why not."""
+        if isinstance(look, WorkerDied):
+            look = FootageError(
+                "a picture or a film", found="one that its decoder crashes on", where=str(path)
+            )
+        if isinstance(look, FootageError):
+            self.result.refused.append(look)
+            return
+        if isinstance(look, CityforgeError):
+            raise look
+        stored = Path("footage") / f"{look.footage_id}{path.suffix.lower()}"
+        _store(path, self._folder / stored)
+        row = _row(self._card, look, stored.as_posix(), name, about)
+        self.rows[look.footage_id] = row
+        self.result.added.append(row)
+        self._changed = True
+        if time.monotonic() - self._written > CHECKPOINT_S:
+            self.write()
+
+    def _meet_again(self, footage_id: str, name: str) -> None:
+        row = self.rows[footage_id]
+        if row["withdrawn_at"]:
+            self.result.refused.append(
+                FootageError(
+                    "footage that may be used",
+                    found=f"one withdrawn on {row['withdrawn_at']:%Y-%m-%d} "
+                    f"({row['withdrawn_reason']})",
+                    where=name,
+                )
+            )
+            return
+        self.result.known.append(f"{name} = {row['name']}")
+        others = list(row["other_names"] or [])
+        if name != row["name"] and name not in others:
+            row["other_names"] = sorted([*others, name])
+            self._changed = True
+
+    def write(self) -> None:
+        """Write the catalogue where something has changed."""
+        for footage_id, name in self._again:
+            if footage_id in self.rows:
+                self._meet_again(footage_id, name)
+        self._again = [each for each in self._again if each[0] not in self.rows]
+        if self._changed:
+            ordered = [self.rows[key] for key in sorted(self.rows)]
+            write_table(from_rows(ordered, FOOTAGE), FOOTAGE, catalogue_path(self._folder))
+        self._changed, self._written = False, time.monotonic()
 
 
 def _row(card: Dataset, seen: Probe, stored: str, name: str, about: Recording) -> dict[str, Any]:
     started = about.started_at or seen.started_at
     site = next(each.site for each in card.cameras if each.name == about.camera)
-    keep_from = started or datetime.now(UTC)
+    now = datetime.now(UTC)
+    kept_until = about.retain_until or (started or now) + timedelta(card.privacy.retention_days)
     return {
         "footage_id": seen.footage_id,
         "path": stored,
         "name": name,
+        "other_names": [],
+        "added_at": now,
         "camera": about.camera,
         "site": site,
         "started_at": started,
@@ -189,22 +246,33 @@ def _row(card: Dataset, seen: Probe, stored: str, name: str, about: Recording) -
         "fps": seen.fps,
         "width": seen.width,
         "height": seen.height,
+        "container": seen.container,
         "codec": seen.codec,
+        "pixel_format": seen.pixel_format,
+        "rotation": seen.rotation,
+        "variable_rate": seen.variable_rate,
+        "divisible": seen.divisible,
         "frames": seen.frames,
         "errors": seen.errors,
+        "error_times": list(seen.error_times),
+        "notes": list(seen.notes),
         "lighting": about.lighting,
         "weather": about.weather,
-        "lawful_basis": card.privacy.lawful_basis,
-        "retain_until": keep_from + timedelta(days=card.privacy.retention_days),
+        "lawful_basis": about.lawful_basis or card.privacy.lawful_basis,
+        "retain_until": kept_until,
+        "withdrawn_at": None,
+        "withdrawn_reason": None,
     }
 
 
 def _about(
-    card: Dataset, name: str, recordings: dict[str, Recording], common: Recording
+    card: Dataset, path: Path, name: str, recordings: dict[str, Recording], common: Recording
 ) -> Recording:
     about = recordings.get(name, common)
     known = [camera.name for camera in card.cameras]
-    camera = about.camera or next((part for part in Path(name).parts if part in known), "")
+    named = path.parents[len(Path(name).parts) - 1]  # the folder it was found in
+    parts = (*Path(name).parts, named.resolve().name)
+    camera = about.camera or next((part for part in parts if part in known), "")
     if not camera and len(known) == 1:
         camera = known[0]
     if not camera:
@@ -221,6 +289,8 @@ def _about(
 
 def _store(source: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
+    for left in target.parent.glob(f".{target.name}.*"):  # of an adding that was killed
+        left.unlink(missing_ok=True)
     beside = target.with_name(f".{target.name}.{os.getpid()}")
     try:
         shutil.copyfile(source, beside)

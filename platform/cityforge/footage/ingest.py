@@ -1,34 +1,38 @@
-"""From originals to stored frames: sample, write shards, describe each frame."""
+"""From originals to stored frames: shards by stretch of film, and one table of all frames."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from cityforge.cards.dataset import Dataset
 from cityforge.compute import map_in_processes
-from cityforge.errors import CheckFailed, DataError
-from cityforge.footage.sample import sample_film, still_jpeg
-from cityforge.footage.shards import Member, read_shard, write_shard
-from cityforge.tables import FRAMES, from_rows, write_table
+from cityforge.errors import DataError
+from cityforge.footage.build import Built, build_shard, read_side, side_path
+from cityforge.footage.faults import judge_cameras
+from cityforge.footage.lawful import barred as barred_footage
+from cityforge.footage.near import without_near_duplicates
+from cityforge.footage.plan import ShardPlan, is_still, plan_shards
+from cityforge.footage.redact import redactor_digest
+from cityforge.tables import FRAMES, REJECTED, from_rows, write_table
 
-STILLS_PER_SHARD = 512
 FRAMES_TABLE = "frames.parquet"
+REFUSED_TABLE = "refused.parquet"
 
 
 @dataclass(frozen=True)
-class ShardPlan:
-    """One shard to write: its name, and the originals whose frames it holds."""
+class Ingested:
+    """What an ingest has brought about."""
 
-    path: Path
-    originals: tuple[tuple[str, Path, bool], ...]  # footage_id, file, is a still
-    seconds: float
+    frames: pa.Table  # FRAMES, sorted by frame_id
+    refused: pa.Table  # REJECTED: frames that could not be made private
+    duplicates: int  # near-duplicates that were left out
+    barred: dict[str, str]  # footage that may not be used, and why
 
 
 def ingest(
@@ -38,21 +42,23 @@ def ingest(
     out: Path,
     workers: int,
     progress: Callable[[int, int], None] | None = None,
-) -> pa.Table:
+    now: datetime | None = None,
+) -> Ingested:
     """Bring `out` to what the catalogue says; shards that are there already are kept.
 
+    Withdrawn and expired footage gives no frames. Where the card asks for redaction, frames
+    are made private before they are written anywhere.
+
     Args:
-        card: says how films are sampled.
+        card: says how films are sampled, and what must not be seen.
         folder: the dataset's folder, which the catalogue's paths start from.
         footage: table FOOTAGE.
-        out: folder of shards and of the frames table.
-
-    Returns:
-        Table FRAMES, sorted by frame_id, also written to `out`.
+        out: folder of shards and of the tables.
+        now: the moment retention is held against; None is this one.
 
     Raises:
         DataError: no footage.
-        CheckFailed: the card asks for a redaction that is not to be had.
+        CheckFailed: a detector that the card names is missing or is another one.
     """
     if footage.num_rows == 0:
         raise DataError(
@@ -61,105 +67,74 @@ def ingest(
             where=f"dataset '{card.name}'",
             do=f"cityforge footage add {card.name} PATH",
         )
-    if card.privacy.redact:
-        raise CheckFailed(
-            "redacted frames only",
-            found=f"no detector for {' and '.join(card.privacy.redact)}",
-            where=f"dataset '{card.name}', key 'privacy.redact'",
-            do="no frame was stored; redact the films before `footage add` and clear the key",
-        )
-    plans = plan_shards(card, folder, footage, out)
-    rows = footage.select(["footage_id", "started_at"]).to_pylist()
-    started = {row["footage_id"]: row["started_at"] for row in rows}
-    found: list[dict[str, Any]] = []
-    for done, described in enumerate(map_in_processes(build_shard, plans, workers), start=1):
-        found.extend(described)
+    barred = barred_footage(footage, now or datetime.now(UTC))
+    redactor = redactor_digest(card.privacy, folder)
+    plans = plan_shards(card, folder, footage, set(barred), out, redactor)
+    built: dict[str, Built] = {}
+    for done, path in enumerate(map_in_processes(build_shard, plans, workers), start=1):
+        built[path.name] = read_side(path)
         if progress:
             progress(done, len(plans))
-    for row in found:
-        row["captured_at"] = _moment(started[row["footage_id"]], row["pts_s"])
-    table = from_rows(sorted(found, key=lambda row: str(row["frame_id"])), FRAMES)
-    _drop_strays(out, {plan.path.name for plan in plans})
-    write_table(table, FRAMES, out / FRAMES_TABLE)
-    return table
+    frames, again = _gather(card, footage, built)
+    refused = _refused(built)
+    _drop_strays(out, plans)
+    write_table(refused, REJECTED, out / REFUSED_TABLE)
+    write_table(frames, FRAMES, out / FRAMES_TABLE)
+    return Ingested(frames, refused, again + sum(e.duplicates for e in built.values()), barred)
 
 
-def plan_shards(card: Dataset, folder: Path, footage: pa.Table, out: Path) -> list[ShardPlan]:
-    """Which shards there must be: one a film, and one for each 512 stills of a camera."""
-    seconds = card.sampling.seconds
-    plans: list[ShardPlan] = []
-    stills: dict[str, list[tuple[str, Path, bool]]] = {}
-    for row in sorted(footage.to_pylist(), key=lambda row: str(row["footage_id"])):
-        still = row["duration_s"] == 0 and row["fps"] is None
-        original = (str(row["footage_id"]), folder / str(row["path"]), still)
-        if still:
-            stills.setdefault(str(row["camera"]), []).append(original)
-        else:
-            name = f"{original[0]}-every{seconds:g}s.tar"
-            plans.append(ShardPlan(out / name, (original,), seconds))
-    for camera in sorted(stills):
-        for start in range(0, len(stills[camera]), STILLS_PER_SHARD):
-            batch = tuple(stills[camera][start : start + STILLS_PER_SHARD])
-            digest = hashlib.sha256("".join(each[0] for each in batch).encode()).hexdigest()
-            plans.append(ShardPlan(out / f"stills-{digest[:16]}.tar", batch, seconds))
-    return plans
+def _gather(card: Dataset, footage: pa.Table, built: dict[str, Built]) -> tuple[pa.Table, int]:
+    """All frames with the time they were captured at and their camera's faults."""
+    frames = pa.concat_tables([FRAMES.empty_table(), *(each.frames for each in built.values())])
+    rows = footage.to_pylist()
+    again = 0
+    if card.sampling.near_duplicates is not None:
+        films = {str(row["footage_id"]) for row in rows if not is_still(row)}
+        kept = without_near_duplicates(frames, card.sampling.near_duplicates, films)
+        frames, again = kept, frames.num_rows - kept.num_rows
+    frames = _with_moments(frames.sort_by("frame_id"), footage)
+    backgrounds = {name: bytes.fromhex(each.background) for name, each in built.items()
+                   if each.background}  # fmt: skip
+    camera_of = {str(row["footage_id"]): str(row["camera"]) for row in rows}
+    mobile = {camera.name for camera in card.cameras if camera.mobile}
+    judged = judge_cameras(frames, backgrounds, camera_of, mobile)
+    return judged.sort_by("frame_id"), again
 
 
-def build_shard(plan: ShardPlan) -> list[dict[str, Any]]:
-    """Write a shard unless it is there, and describe every frame in it."""
-    if not plan.path.exists():
-        write_shard(plan.path, _frames_of(plan))
-    return [_describe(member, plan.path.name) for member in read_shard(plan.path)]
+def _with_moments(frames: pa.Table, footage: pa.Table) -> pa.Table:
+    """FRAMES with captured_at: the start of its film and the frame's time within."""
+    starts = dict(
+        zip(
+            footage.column("footage_id").to_pylist(),
+            footage.column("started_at").cast(pa.int64()).to_pylist(),  # µs since 1970
+            strict=True,
+        )
+    )
+    begun = pa.array([starts[each] for each in frames.column("footage_id").to_pylist()], pa.int64())
+    inside = pc.cast(pc.round(pc.multiply(frames.column("pts_s"), 1e6)), pa.int64())
+    moments = pc.cast(pc.add(begun, inside), FRAMES.field("captured_at").type)
+    place = FRAMES.get_field_index("captured_at")
+    return frames.set_column(place, FRAMES.field("captured_at"), moments)
 
 
-def _frames_of(plan: ShardPlan) -> Iterator[tuple[str, bytes]]:
-    for footage_id, path, still in plan.originals:
-        if not path.is_file():
-            raise DataError(
-                "an original", found="no file", where=str(path), do="dvc pull, or add it again"
-            )
-        if still:
-            yield f"{footage_id}-0.jpg", still_jpeg(path)
-        else:
-            for milliseconds, jpeg in sample_film(path, plan.seconds):
-                yield f"{footage_id}-{milliseconds}.jpg", jpeg
+def _refused(built: dict[str, Built]) -> pa.Table:
+    rows: list[dict[str, object]] = [
+        {
+            "source": shard,
+            "where": each["where"],
+            "reason": "a frame that can be made private",
+            "found": each["found"],
+        }
+        for shard, about in sorted(built.items())
+        for each in about.refused
+    ]
+    return from_rows(rows, REJECTED)
 
 
-def _describe(member: Member, shard: str) -> dict[str, Any]:
-    import cv2
-    import imagehash
-    import numpy as np
-    from PIL import Image
-
-    image = cv2.imdecode(np.frombuffer(member.data, np.uint8), cv2.IMREAD_GRAYSCALE)
-    if image is None:
-        raise DataError("a JPEG", found="another content", where=f"{shard}, {member.name}")
-    small = cv2.resize(image, (128, 128), interpolation=cv2.INTER_AREA)
-    frame_id = member.name.removesuffix(".jpg")
-    footage_id, _, milliseconds = frame_id.rpartition("-")
-    return {
-        "frame_id": frame_id,
-        "footage_id": footage_id,
-        "pts_s": int(milliseconds) / 1000,
-        "captured_at": None,
-        "shard": shard,
-        "offset": member.offset,
-        "bytes": len(member.data),
-        "width": image.shape[1],
-        "height": image.shape[0],
-        "phash": str(imagehash.phash(Image.fromarray(small))),
-        "sharpness": float(cv2.Laplacian(image, cv2.CV_64F).var()),
-        "brightness": float(image.mean()),
-        "redactions": 0,
-    }
-
-
-def _moment(started_at: datetime | None, pts_s: float) -> datetime | None:
-    return started_at + timedelta(seconds=pts_s) if started_at else None
-
-
-def _drop_strays(out: Path, wanted: set[str]) -> None:
+def _drop_strays(out: Path, plans: list[ShardPlan]) -> None:
     """Remove shards that nothing names, and what a killed run left half written beside them."""
-    for path in [*out.glob("*.tar"), *out.glob(".*.tar.*"), *out.glob(".*.parquet.*")]:
-        if path.name not in wanted:
+    wanted = {plan.path.name for plan in plans} | {side_path(plan.path).name for plan in plans}
+    wanted |= {FRAMES_TABLE, REFUSED_TABLE}
+    for path in [*out.glob("*.tar"), *out.glob("*.parquet"), *out.glob(".*.*")]:
+        if path.name not in wanted and path.is_file():
             path.unlink()

@@ -1,20 +1,47 @@
-"""Says exactly what a file is: a still photograph, a film, or neither."""
+"""Says exactly what a file is: a still photograph, a film, or neither, and why not."""
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from cityforge.errors import FootageError
+from cityforge.footage.film import (
+    MOST_PIXELS,
+    Clock,
+    Damage,
+    clock_of,
+    decode_film,
+    is_damaged,
+    open_film,
+    picture_stream,
+    rate_of,
+    upright_size,
+)
 
 # Formats that Pillow opens; each is one frame. Its MPO (several JPEGs) opens as JPEG.
 STILLS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
-# A picture of more pixels than this is refused before it is decoded, as in tasks/picture.py:
-# one that is stored must be one that a network can be shown.
-MOST_PIXELS = 100_000_000
 READ_AT_ONCE = 1 << 20
+# A rate is variable where more than this share of the distances between frames is further than
+# this share from their median.
+UNEVEN_SHARE, UNEVEN = 0.05, 0.2
+# How files begin that name other files or addresses, and what they are.
+SCRIPTS = (
+    (b"#EXTM3U", "an HLS playlist"),
+    (b"ffconcat", "an ffconcat script"),
+    (b"v=0", "an SDP file"),
+    (b"<?xml", "an XML file"),
+    (b"<MPD", "a DASH manifest"),
+    (b"[playlist]", "a playlist"),
+    (b"[Reference]", "a list of references"),
+)
 
 
 @dataclass(frozen=True)
@@ -23,27 +50,53 @@ class Probe:
 
     footage_id: str
     still: bool
+    container: str
     codec: str
+    pixel_format: str
     width: int
     height: int
-    frames: int
-    errors: int  # packets that did not decode
+    rotation: int  # degrees counter-clockwise that are undone
+    frames: int  # that decode
+    errors: int  # packets that did not
+    error_times: tuple[float, ...]  # s since the first frame, at most 100
     duration_s: float  # 0 for a still
     fps: float | None
+    variable_rate: bool
+    divisible: bool  # its parts can be read each for itself
     started_at: datetime | None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def verdict(self) -> str:
+        """One sentence: fine, or usable with so many errors at these times."""
+        return verdict(self.errors, self.error_times)
+
+
+def verdict(errors: int, times: Sequence[float]) -> str:
+    """What a person reads of a file that can be used.
+
+    >>> verdict(0, [])
+    'fine'
+    >>> verdict(7, [2.7, 3.0, 3.3, 8.1, 8.2, 9.0])
+    'usable with 7 errors, at 2.7, 3.0, 3.3, 8.1, 8.2, … s'
+    """
+    if not errors:
+        return "fine"
+    shown = ", ".join(f"{each:.1f}" for each in times[:5])
+    return f"usable with {errors} errors, at {shown}{', …' if errors > 5 else ''} s"
 
 
 def content_id(path: Path) -> str:
     """First 16 characters of the sha256 of a file."""
-    digest = hashlib.sha256()
     with path.open("rb") as stream:
-        while block := stream.read(READ_AT_ONCE):
-            digest.update(block)
-    return digest.hexdigest()[:16]
+        return hashlib.file_digest(stream, "sha256").hexdigest()[:16]
 
 
-def probe(path: Path) -> Probe:
-    """Look at one file.
+def probe(path: Path, footage_id: str = "") -> Probe:
+    """Look at one file; a film is decoded to its end.
+
+    Args:
+        footage_id: its `content_id`, where that is known already.
 
     Raises:
         FootageError: missing, empty, or neither picture nor film, with the reason.
@@ -55,7 +108,9 @@ def probe(path: Path) -> Probe:
     if path.stat().st_size == 0:
         raise FootageError("a picture or a film", found="an empty file", where=str(path))
     found = _probe_still(path)
-    return found if found is not None else _probe_film(path)
+    if found is None:
+        found = _probe_film(path)
+    return replace(found, footage_id=footage_id or content_id(path))
 
 
 def _probe_still(path: Path) -> Probe | None:
@@ -69,13 +124,16 @@ def _probe_still(path: Path) -> Probe | None:
                     found=f"{image.width}×{image.height}",
                     where=str(path),
                 )
-            codec = str(image.format).lower()
+            if image.format == "JPEG" and _goes_on(path, image):
+                return None
+            codec, mode = str(image.format).lower(), image.mode
             taken = _taken_at(image)
+            turn = {3: 180, 6: -90, 8: 90}.get(image.getexif().get(0x0112, 1), 0)
             upright = ImageOps.exif_transpose(image)  # decodes: a truncated file fails here
             width, height = upright.size
     except UnidentifiedImageError:
         return None
-    except (OSError, SyntaxError, ValueError) as error:
+    except (OSError, SyntaxError, ValueError, EOFError, OverflowError) as error:
         raise FootageError(
             "a whole picture", found=str(error), where=str(path), do="copy it again from its source"
         ) from error
@@ -83,7 +141,17 @@ def _probe_still(path: Path) -> Probe | None:
         raise FootageError(
             f"at most {MOST_PIXELS:,} pixels", found=str(error), where=str(path)
         ) from error
-    return Probe(content_id(path), True, codec, width, height, 1, 0, 0.0, None, taken)
+    return Probe(
+        "", True, codec, codec, mode, width, height, turn,
+        1, 0, (), 0.0, None, False, False, taken,
+    )  # fmt: skip
+
+
+def _goes_on(path: Path, image: Any) -> bool:
+    """Whether a JPEG is the first of many: a film as cameras send it (MJPEG), with no container."""
+    if path.suffix.lower() not in (".mjpeg", ".mjpg"):
+        return False
+    return bool(image.width * image.height <= MOST_PIXELS)
 
 
 def _taken_at(image: object) -> datetime | None:
@@ -98,55 +166,137 @@ def _taken_at(image: object) -> datetime | None:
 def _probe_film(path: Path) -> Probe:
     import av
 
-    from cityforge.footage.sample import open_film
-
+    if script := _script(path):
+        raise FootageError(
+            "a picture or a film",
+            found=script,
+            where=str(path),
+            do="add the films themselves; nothing that a file names is opened",
+        )
     try:
         with open_film(path) as container:
             return _probe_container(container, path)
-    except av.FFmpegError as error:
+    except (av.FFmpegError, MemoryError, ValueError, OverflowError) as error:
         raise FootageError(
             "a picture or a film",
-            found=f"neither, or a truncated one ({error.strerror})",
+            found=f"neither, or a truncated one ({getattr(error, 'strerror', None) or error})",
             where=str(path),
             do="copy it again from its source",
         ) from error
 
 
-def _probe_container(container: object, path: Path) -> Probe:
-    from cityforge.footage.sample import decode_film, upright_size
+def _script(path: Path) -> str | None:
+    """What a file is that is text and no film; None for anything else."""
+    with path.open("rb") as stream:
+        head = stream.read(4096)
+    bare = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+    for beginning, name in SCRIPTS:
+        if bare[: len(beginning)].lower() == beginning.lower():
+            return name
+    try:
+        text = head.decode("utf-8", errors="strict" if len(head) < 4096 else "ignore")
+    except UnicodeDecodeError:
+        return None
+    return "a text file" if all(sign.isprintable() or sign.isspace() for sign in text) else None
 
-    if not container.streams.video:  # type: ignore[attr-defined]
-        raise FootageError("a film with a picture", found="sound only", where=str(path))
-    stream = container.streams.video[0]  # type: ignore[attr-defined]
-    frames = errors = 0
-    first = last = 0.0
-    size = (0, 0)
-    for frame in decode_film(container):
-        if frame is None:
-            errors += 1
-            continue
-        moment = float(frame.time or 0.0)
-        if frames == 0:
-            first, size = moment, upright_size(frame)
-        last = max(last, moment)
-        frames += 1
-    if frames == 0:
+
+@dataclass
+class _Seen:
+    """What reading a film to its end has shown."""
+
+    frames: int = 0
+    damaged: int = 0
+    last: float = 0.0
+    size: tuple[int, int] = (0, 0)
+    rotation: int = 0
+    pixel_format: str = ""
+    other_sizes: int = 0
+    steps: array[float] = field(default_factory=lambda: array("d"))  # s between frames
+
+    def see(self, moment: float, frame: Any) -> None:
+        if self.frames == 0:
+            self.size, self.rotation = upright_size(frame), int(frame.rotation)
+            self.pixel_format = frame.format.name
+        else:
+            self.steps.append(moment - self.last)
+        self.other_sizes += upright_size(frame) != self.size
+        self.damaged += is_damaged(frame)
+        self.frames += 1
+        self.last = moment
+
+
+def _probe_container(container: Any, path: Path) -> Probe:
+    stream = picture_stream(container, path)
+    clock, damage, seen = clock_of(stream), Damage(), _Seen()
+    for moment, frame in decode_film(container, stream, damage, clock):
+        seen.see(moment, frame)
+    if seen.frames == 0:
         raise FootageError(
-            "a film with a frame that decodes", found=f"{errors} broken packets", where=str(path)
+            "a film with a frame that decodes",
+            found=f"{damage.errors} broken packets",
+            where=str(path),
         )
-    fps = float(stream.average_rate) if stream.average_rate else None
-    duration = last - first + (1 / fps if fps else 0.0)
+    if seen.size[0] * seen.size[1] > MOST_PIXELS:
+        raise FootageError(
+            f"at most {MOST_PIXELS:,} pixels",
+            found=f"{seen.size[0]}×{seen.size[1]}",
+            where=str(path),
+        )
+    fps = rate_of(stream)
+    step = 1 / fps if fps else seen.last / max(seen.frames - 1, 1)
     return Probe(
-        content_id(path),
+        "",
         False,
+        container.format.name,
         stream.codec_context.codec.canonical_name,
-        *size,
-        frames,
-        errors,
-        duration,
+        seen.pixel_format,
+        *seen.size,
+        seen.rotation,
+        seen.frames,
+        damage.errors,
+        tuple(damage.times),
+        seen.last + step,
         fps,
-        _recorded_at(container.metadata),  # type: ignore[attr-defined]
+        _is_uneven(seen.steps),
+        _is_divisible(path),
+        _recorded_at(container.metadata),
+        tuple(_notes(container, stream, clock, damage, seen)),
     )
+
+
+def _is_uneven(steps: array[float]) -> bool:
+    if len(steps) == 0:
+        return False
+    each = np.array(steps)
+    middle = float(np.median(each))
+    return bool((np.abs(each - middle) > UNEVEN * middle).mean() > UNEVEN_SHARE)
+
+
+def _is_divisible(path: Path) -> bool:
+    from cityforge.footage.index import read_index
+
+    return read_index(path) is not None
+
+
+def _notes(container: Any, stream: Any, clock: Clock, damage: Damage, seen: _Seen) -> list[str]:
+    """What else a person should know of a film."""
+    found = []
+    streams = [each for each in container.streams.video if each.codec_context is not None]
+    if len(streams) > 1:
+        found.append(f"{len(streams)} video streams; number {stream.index} is read")
+    if clock.jumps:
+        times = ", ".join(f"{each:.1f}" for each in clock.jumps[:5])
+        found.append(f"the clock jumps {len(clock.jumps)} times, first at {times} s; time goes on")
+    if clock.missing:
+        found.append(f"{clock.missing} frames without a time; each is one step behind the last")
+    if seen.damaged:
+        found.append(f"{seen.damaged} frames decode in part only; they are not sampled")
+    if seen.other_sizes:
+        found.append(f"{seen.other_sizes} frames have another size than the first")
+    stated = int(stream.frames or 0)
+    if stated > seen.frames + damage.errors:
+        found.append(f"the file says {stated} frames; {stated - seen.frames} are missing")
+    return found
 
 
 def _recorded_at(metadata: dict[str, str]) -> datetime | None:

@@ -1,98 +1,232 @@
-"""Takes frames out of films and stills, upright, as JPEG."""
+"""Takes frames out of films: which ones, by the policy of the dataset's card."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-JPEG_QUALITY = 92
-# Timestamps are rounded to the stream's time base; a millisecond is no other moment.
-TOLERANCE_S = 1e-3
+from cityforge.cards.dataset import Sampling
+from cityforge.footage.film import (
+    TOLERANCE_S,
+    Damage,
+    Upright,
+    clock_of,
+    decode_film,
+    is_damaged,
+    open_film,
+    picture_stream,
+)
+from cityforge.footage.index import FilmIndex, decode_chosen, read_index
+from cityforge.footage.looking import TICK_S, Looker
+from cityforge.footage.slots import WHOLE, Quota, Stretch, Taken
+
+# How much further than asked a neighbour may lie, where frames are far apart.
+REACH_S = 0.5
 
 
-def open_film(path: Path) -> Any:
-    """Open a film that is a file, even one named `08:00:00.mp4`, which reads as an address."""
-    import av
+@dataclass(frozen=True)
+class Sample:
+    """One frame that was taken, and the film `hold_s` before and behind it."""
 
-    return av.open(f"file:{path}", container_options={"protocol_whitelist": "file"})
+    milliseconds: int  # since the film's first frame
+    bgr: NDArray[np.uint8]  # (H, W, 3) upright
+    before: NDArray[np.uint8] | None = None
+    after: NDArray[np.uint8] | None = None
 
 
-def decode_film(container: Any) -> Iterator[Any | None]:
-    """Yield every frame of the first video stream, and None for each packet that is broken.
+@dataclass(frozen=True)
+class _Film:
+    path: Path
+    index: FilmIndex
+    damaged: bool
 
-    A broken packet costs its own frames only: reading goes on behind it.
+    def frames(self, pts: NDArray[np.int64]) -> Iterator[tuple[int, Any]]:
+        return decode_chosen(self.path, self.index, np.unique(pts), self.damaged)
+
+    def moment(self, pts: int) -> float:
+        return float((pts - self.index.zero) * self.index.time_base)
+
+
+def sample_film(
+    path: Path,
+    sampling: Sampling,
+    stretch: Stretch = WHOLE,
+    hold_s: float = 0.0,
+    quota: Quota | None = None,
+    damaged: bool = False,
+) -> Iterator[Sample]:
+    """Yield the frames of a stretch of a film that the policy takes, in their order.
+
+    Frames that do not decode whole are not taken; the next one of their slot is.
+    What is taken depends on the film and the card alone.
+
+    Args:
+        hold_s: each frame comes with its neighbours this much before and behind it; 0: none.
+        damaged: the probe met errors in the film.
     """
-    import av
-
-    stream = container.streams.video[0]
-    stream.thread_type = "AUTO"
-    for packet in container.demux(stream):
-        try:
-            yield from packet.decode()
-        except av.InvalidDataError:
-            yield None
-
-
-def upright_size(frame: Any) -> tuple[int, int]:
-    """Width and height of a decoded frame after its rotation, pixels."""
-    if frame.rotation % 180:
-        return frame.height, frame.width
-    return frame.width, frame.height
+    index = read_index(path)
+    film = _Film(path, index, damaged) if index else None
+    taken, ahead = Taken(sampling, stretch, quota), Taken(sampling, stretch, quota)
+    marked = _marked(path, film, sampling, (taken, ahead), hold_s)
+    upright = Upright()
+    for moment, frame, before, after in _with_neighbours(marked, hold_s):
+        yield Sample(
+            round(moment * 1000),
+            upright.bgr(frame),
+            None if before is None else upright.bgr(before),
+            None if after is None else upright.bgr(after),
+        )
 
 
-def sample_film(path: Path, seconds: float) -> Iterator[tuple[int, bytes]]:
-    """Yield (milliseconds since the film's first frame, JPEG) every `seconds`; 0 takes all.
+def _marked(
+    path: Path, film: _Film | None, sampling: Sampling, taken: tuple[Taken, Taken], hold_s: float
+) -> Iterator[tuple[float, Any, bool]]:
+    """Frames that were looked at, in their order, and whether each is taken."""
+    if film and sampling.policy in ("every", "keyframes"):
+        yield from _mark_ahead(film, sampling, *taken, hold_s)
+        return
+    seen = _ticks_of(film, taken[0]) if film else _every_frame(path)
+    yield from _mark(seen, sampling, taken[0])
 
-    The first frame at or behind each multiple of `seconds` is taken, by timestamp.
-    """
+
+def _every_frame(path: Path) -> Iterator[tuple[float, Any]]:
     with open_film(path) as container:
-        first: float | None = None
-        due = 0.0
-        last = -1
-        for frame in decode_film(container):
-            if frame is None or frame.time is None:
-                continue
-            first = frame.time if first is None else first
-            moment = frame.time - first
-            milliseconds = round(moment * 1000)
-            if moment < due - TOLERANCE_S or milliseconds <= last:
-                continue  # not due, or time stands still or runs back: its name is taken
-            yield milliseconds, encode_jpeg(_upright_bgr(frame))
-            last = milliseconds
-            if seconds > 0:
-                due = (int((moment + TOLERANCE_S) / seconds) + 1) * seconds
+        stream = picture_stream(container, path)
+        for moment, frame in decode_film(container, stream, Damage(), clock_of(stream)):
+            if not is_damaged(frame):
+                yield moment, frame
 
 
-def still_jpeg(path: Path) -> bytes:
-    """A still photograph as JPEG; one that is an upright JPEG already keeps its very bytes."""
-    from PIL import Image, ImageOps
-
-    with Image.open(path) as image:
-        upright = image.format == "JPEG" and image.mode in ("RGB", "L")
-        if upright and image.getexif().get(0x0112, 1) == 1:
-            return path.read_bytes()
-        turned = ImageOps.exif_transpose(image)
-        if turned.mode.startswith("I;16"):  # Pillow would cut 16 bits at 255, not scale them
-            turned = Image.fromarray((np.asarray(turned) >> 8).astype(np.uint8))
-        rgb = turned.convert("RGB")
-    return encode_jpeg(np.asarray(rgb)[:, :, ::-1])
-
-
-def encode_jpeg(bgr: NDArray[Any]) -> bytes:
-    """Encode (H, W, 3) uint8 BGR."""
-    import cv2
-
-    done, jpeg = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
-    if not done:
-        raise ValueError(f"a picture of {bgr.shape} did not encode")
-    return bytes(jpeg.tobytes())
+def _mark(
+    seen: Iterable[tuple[float, Any]], sampling: Sampling, taken: Taken
+) -> Iterator[tuple[float, Any, bool]]:
+    """Say of each frame whether it is taken, looking at it where the policy looks."""
+    if sampling.policy in ("every", "keyframes"):
+        alone = sampling.policy == "keyframes"
+        for moment, frame in seen:
+            yield moment, frame, (frame.key_frame or not alone) and taken.takes(moment)
+        return
+    looker = Looker(sampling.policy, sampling.threshold or 0.0)
+    for moment, frame in seen:
+        yield moment, frame, looker.finds(moment, frame) and taken.takes(moment)
 
 
-def _upright_bgr(frame: Any) -> NDArray[Any]:
-    bgr: NDArray[Any] = frame.to_ndarray(format="bgr24")
-    # FFmpeg's display matrix turns counter-clockwise, as np.rot90 does.
-    return np.ascontiguousarray(np.rot90(bgr, frame.rotation // 90 % 4))
+def _mark_ahead(
+    film: _Film,
+    sampling: Sampling,
+    taken: Taken,
+    ahead: Taken,
+    hold_s: float,
+) -> Iterator[tuple[float, Any, bool]]:
+    """Choose by the packets' timestamps, then decode only what is needed."""
+    index = film.index
+    moments = index.moments
+    shown = index.shown & (moments > -TOLERANCE_S)
+    candidate = shown & index.key if sampling.policy == "keyframes" else shown
+    order = np.argsort(moments)
+    order = order[candidate[order]]
+    slots = taken.slots(moments[order])
+    order, slots = order[slots >= 0], slots[slots >= 0]
+    firsts = np.flatnonzero(np.append(True, np.diff(slots) != 0)[: len(slots)])
+    firsts = firsts[[ahead.takes(float(at)) for at in moments[order[firsts]]]]
+    mains = order[firsts]
+    chosen = np.concatenate([mains, _neighbours(moments, shown, mains, sampling, hold_s)])
+    frames = film.frames(index.pts[chosen])
+    due = deque(
+        (int(index.pts[place]), int(slot)) for place, slot in zip(mains, slots[firsts], strict=True)
+    )
+    main_pts = {pts for pts, _ in due}
+    by_slot = order, slots
+
+    for pts, frame in frames:
+        while due and due[0][0] < pts:  # this one did not decode
+            yield from _instead(film, by_slot, due.popleft(), taken)
+        if due and due[0][0] == pts:
+            due.popleft()
+        moment = film.moment(pts)
+        yield moment, frame, pts in main_pts and taken.takes(moment)
+    while due:
+        yield from _instead(film, by_slot, due.popleft(), taken)
+
+
+def _instead(
+    film: _Film,
+    by_slot: tuple[NDArray[np.int64], NDArray[np.int64]],
+    missing: tuple[int, int],
+    taken: Taken,
+) -> Iterator[tuple[float, Any, bool]]:
+    """The next candidate of the same slot that decodes, for one that does not."""
+    order, slots = by_slot
+    others = film.index.pts[order[slots == missing[1]]]
+    for pts, frame in film.frames(others[others > missing[0]]):
+        moment = film.moment(pts)
+        yield moment, frame, taken.takes(moment)
+        return
+
+
+def _neighbours(
+    moments: NDArray[np.float64],
+    shown: NDArray[np.bool_],
+    mains: NDArray[np.int64],
+    sampling: Sampling,
+    hold_s: float,
+) -> NDArray[np.int64]:
+    """Places of the frames at least `hold_s` before and behind each main one."""
+    if hold_s == 0 or not len(mains):
+        return np.empty(0, np.int64)
+    order = np.argsort(moments)
+    order = order[shown[order]]
+    ordered = moments[order]
+    at = moments[mains]
+    found = []
+    later = np.searchsorted(ordered, at + hold_s - TOLERANCE_S)
+    found.append(order[later[later < len(order)]])
+    if sampling.policy == "every":  # before a keyframe lies a group that nothing else needs
+        earlier = np.searchsorted(ordered, at - hold_s + TOLERANCE_S, side="right") - 1
+        found.append(order[earlier[earlier >= 0]])
+    return np.concatenate(found)
+
+
+def _ticks_of(film: _Film, taken: Taken) -> Iterator[tuple[float, Any]]:
+    """Frames at the ticks of a stretch, and as many ticks around it as looking needs."""
+    moments = film.index.moments
+    inside = film.index.shown & (moments > taken.begin - 3 * TICK_S - REACH_S)
+    inside &= (moments > -TOLERANCE_S) & (moments < taken.end + taken.seconds + REACH_S + TICK_S)
+    order = np.argsort(moments)
+    order = order[inside[order]]
+    ticks = np.floor((moments[order] + TOLERANCE_S) / TICK_S)
+    firsts = order[np.append(True, np.diff(ticks) != 0)[: len(ticks)]]
+    for pts, frame in film.frames(film.index.pts[firsts]):
+        yield film.moment(pts), frame
+
+
+def _with_neighbours(
+    marked: Iterable[tuple[float, Any, bool]], hold_s: float
+) -> Iterator[tuple[float, Any, Any | None, Any | None]]:
+    """Give each taken frame the nearest frames at least `hold_s` before and behind it."""
+    if hold_s == 0:
+        for moment, frame, is_taken in marked:
+            if is_taken:
+                yield moment, frame, None, None
+        return
+    past: deque[tuple[float, Any]] = deque()
+    waiting: deque[tuple[float, Any, Any | None]] = deque()
+    reach = hold_s + REACH_S
+    for moment, frame, is_taken in marked:
+        while waiting and moment >= waiting[0][0] + hold_s - TOLERANCE_S:
+            at, held, before = waiting.popleft()
+            yield at, held, before, frame if moment <= at + reach else None
+        if is_taken:
+            earlier = [f for m, f in past if moment - reach <= m <= moment - hold_s + TOLERANCE_S]
+            waiting.append((moment, frame, earlier[-1] if earlier else None))
+        past.append((moment, frame))
+        while past and past[0][0] < moment - reach:
+            past.popleft()
+    for at, held, before in waiting:
+        yield at, held, before, None

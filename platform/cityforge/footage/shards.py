@@ -6,6 +6,7 @@ import io
 import os
 import tarfile
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,15 +31,35 @@ def write_shard(path: Path, members: Iterable[tuple[str, bytes]]) -> None:
 
     The same members give the same bytes on every machine.
     """
+    with begin_shard(path) as shard:
+        for name, data in members:
+            shard.add(name, data)
+
+
+class ShardWriter:
+    """A shard under way."""
+
+    def __init__(self, tar: tarfile.TarFile) -> None:
+        self._tar = tar
+
+    def add(self, name: str, data: bytes) -> int:
+        """Append one JPEG; returns the offset of its bytes within the shard."""
+        info = tarfile.TarInfo(name)
+        info.size = len(data)
+        info.mode = 0o644
+        offset = self._tar.offset + tarfile.BLOCKSIZE  # behind its header
+        self._tar.addfile(info, io.BytesIO(data))
+        return offset
+
+
+@contextmanager
+def begin_shard(path: Path) -> Iterator[ShardWriter]:
+    """Write a shard beside `path`; it stands there once the block has ended without an error."""
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with tarfile.open(beside, "w", format=tarfile.USTAR_FORMAT) as tar:
-            for name, data in members:
-                info = tarfile.TarInfo(name)
-                info.size = len(data)
-                info.mode = 0o644
-                tar.addfile(info, io.BytesIO(data))
+            yield ShardWriter(tar)
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
