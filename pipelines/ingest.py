@@ -1,7 +1,7 @@
 """Stage ingest: originals to private frames in shards."""
 
-from cityforge.footage.catalogue import read_catalogue
 from cityforge.footage.ingest import ingest
+from cityforge.footage.seals import read_with_seals
 from cityforge.project import Project
 from cityforge.settings import Settings
 from cityforge.stage import run_stage, say, showing
@@ -10,7 +10,7 @@ from cityforge.stage import run_stage, say, showing
 def main(project: Project, settings: Settings, dataset: str) -> None:
     card = project.dataset(dataset)
     folder = project.dataset_folder(dataset)
-    footage = read_catalogue(folder)
+    footage = read_with_seals(folder)
     with showing("shards") as progress:
         done = ingest(card, folder, footage, folder / "frames", settings.worker_count(), progress)
     size = sum(done.frames.column("bytes").to_pylist()) / 1e6

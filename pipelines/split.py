@@ -3,6 +3,7 @@
 from dataclasses import asdict
 
 from cityforge.dataset.digests import digest_of, digest_of_lines
+from cityforge.dataset.history import record_split
 from cityforge.dataset.snapshot import open_snapshot, write_json
 from cityforge.dataset.splits import SUBSETS, refuse_unproven, split
 from cityforge.footage.catalogue import read_catalogue
@@ -28,6 +29,7 @@ def main(project: Project, settings: Settings, algorithm: str) -> None:
     write_json(
         out / "snapshot.json", {"digest": digest, "frames": counts, "dataset": asdict(about)}
     )
+    record_split(folder, digest, algorithm, about.digest)
     shown = ", ".join(f"{name} {count}" for name, count in counts.items())
     say(f"{shown}; snapshot {digest[:16]}")
 

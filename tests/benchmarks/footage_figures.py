@@ -64,7 +64,8 @@ def ffmpeg(*words: str) -> float:
 def dataset(folder: Path, film: Path, **sampling: object) -> Path:
     """A dataset of one film that is catalogued, with no frames yet."""
     from cityforge.cards.dataset import Dataset
-    from cityforge.footage.catalogue import add_footage, list_files
+    from cityforge.footage.catalogue import add_footage
+    from cityforge.footage.listing import list_files
     from cityforge.footage.recordings import Recording
 
     card = Dataset.model_validate(

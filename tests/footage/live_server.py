@@ -197,6 +197,33 @@ def http_camera(film: Film, speed: float = 1.0, port: int = 0) -> Server:
     return Server(serve, port)
 
 
+def raw_camera(film: Film, speed: float = 1.0) -> Server:
+    """Sends H.264 without a container, so without times."""
+
+    def serve(server: Server, connection: socket.socket) -> None:
+        for place in server.pace(len(film.units), speed):
+            connection.sendall(film.units[place])
+
+    return Server(serve)
+
+
+def jpeg_camera(count: int) -> Server:
+    """Answers any request with JPEGs one after another (multipart/x-mixed-replace)."""
+    from PIL import Image
+
+    def serve(server: Server, connection: socket.socket) -> None:
+        connection.recv(65536)
+        kind = b"Content-Type: multipart/x-mixed-replace;boundary=next"
+        connection.sendall(b"HTTP/1.1 200 OK\r\n" + kind + b"\r\n\r\n")
+        for place in server.pace(count, 0.4):  # 10 pictures a second
+            stream = io.BytesIO()
+            Image.fromarray(_picture(place)).save(stream, "JPEG", quality=95)
+            head = b"--next\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n"
+            connection.sendall(head % stream.tell() + stream.getvalue() + b"\r\n")
+
+    return Server(serve)
+
+
 def http_page(head: str, body: bytes) -> Server:
     """Answers any request with one page."""
 

@@ -16,9 +16,9 @@ from cityforge.footage.catalogue import (
     Added,
     add_footage,
     catalogue_path,
-    list_files,
     read_catalogue,
 )
+from cityforge.footage.listing import list_files
 from cityforge.footage.recordings import Recording, parse_time, read_recordings
 
 Make = Callable[..., Path]

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from cityforge.errors import DataError
 from cityforge.footage.faults import judge_cameras
+from cityforge.footage.views import OTHER_VIEW, has_moved, likeness, structure
 from cityforge.synthetic.backdrop import render_backdrop
 from cityforge.synthetic.cameras import camera_named, resized
 from cityforge.synthetic.conditions import condition_named
@@ -96,6 +97,22 @@ MOVED: list[tuple[str, Callable[[], Image], bool]] = [
     ("zoomed in", lambda: warped(zoom=1.3), True),
     ("another street", lambda: scene("day", "crossing_east"), True),
 ]
+
+
+def wiped(picture: Image) -> Image:
+    """A street along the picture: little changes from left to right."""
+    return cv2.GaussianBlur(picture, (0, 0), sigmaX=14, sigmaY=1)
+
+
+def test_a_shift_along_the_lines_of_a_street_is_seen() -> None:
+    for right, moved in ((0.0, False), (0.01, False), (0.06, True), (-0.08, True)):
+        before, after = (
+            structure(np.frombuffer(thumb(wiped(each)), np.uint8).reshape(36, 64))
+            for each in (scene(), warped(right=right))
+        )
+        assert before is not None and after is not None
+        assert likeness(before, after) > OTHER_VIEW
+        assert has_moved(before, after) is moved
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,9 @@ import pytest
 
 from cityforge.cards.dataset import Dataset
 from cityforge.errors import CheckFailed, DataError
-from cityforge.footage.catalogue import add_footage, list_files, read_catalogue
+from cityforge.footage.catalogue import add_footage, read_catalogue
 from cityforge.footage.ingest import FRAMES_TABLE, ingest
+from cityforge.footage.listing import list_files
 from cityforge.footage.recordings import Recording
 from cityforge.footage.redact import redactor_digest
 from cityforge.footage.shards import FrameStore

@@ -10,8 +10,10 @@ import pytest
 
 from cityforge.cards.dataset import Dataset, Sampling
 from cityforge.errors import CityforgeError, NameUnknown
-from cityforge.footage.catalogue import Recording, add_footage, list_files, read_catalogue
+from cityforge.footage.catalogue import add_footage, read_catalogue
+from cityforge.footage.listing import list_files
 from cityforge.footage.probe import probe
+from cityforge.footage.recordings import Recording
 from cityforge.footage.sample import sample_film
 
 Make = Callable[..., Path]

@@ -12,9 +12,10 @@ import pyarrow as pa
 import pytest
 
 from cityforge.cards.dataset import Dataset, Sampling
-from cityforge.footage.catalogue import add_footage, list_files, read_catalogue
+from cityforge.footage.catalogue import add_footage, read_catalogue
 from cityforge.footage.index import read_index
 from cityforge.footage.ingest import Ingested, ingest
+from cityforge.footage.listing import list_files
 from cityforge.footage.near import NearDuplicates, perceptual_hash
 from cityforge.footage.plan import stretches_of
 from cityforge.footage.recordings import Recording

@@ -66,14 +66,14 @@ def infrared(picture: Image) -> Image:
 
 
 def barred(picture: Image) -> Image:
-    return cv2.copyMakeBorder(picture, 0, 0, 120, 120, cv2.BORDER_CONSTANT)
+    return cv2.copyMakeBorder(picture, 0, 0, 170, 170, cv2.BORDER_CONSTANT)
 
 
 LOOKS: dict[str, tuple[Callable[[], Image], str, tuple[str, ...]]] = {
     "a street by day": (lambda: scene("day"), "day", ()),
     "a street in rain": (lambda: scene("rain"), "day", ()),
     "a street by night": (lambda: scene("night"), "night", ()),
-    "black bars count for nothing": (lambda: barred(scene("day")), "day", ()),
+    "black bars count for nothing": (lambda: barred(scene("rain")), "day", ()),
     "black bars at night": (lambda: barred(scene("night")), "night", ()),
     "infrared lamps": (lambda: infrared(scene("night")), "infrared", ()),
     "infrared with a caption": (lambda: captioned(infrared(scene("night"))), "infrared", ()),
@@ -173,7 +173,9 @@ STILL: dict[str, tuple[list[tuple[float, Callable[[], Image]]], list[float]]] = 
     "two looks, none between": ([(0, lambda: scene("day")), (60, lambda: scene("day"))], []),
     "three looks": ([(s, lambda: scene("day")) for s in (0, 60, 120)], [120]),
     "stills have no time": ([(0, lambda: scene("day")) for _ in SECONDS], []),
-    "time runs back": ([(s, lambda: scene("day")) for s in (*range(9), *range(9))], []),
+    "time runs back": (
+        [(s, lambda: scene("day")) for s in (*range(5, 13), *range(12))], [10, 11]
+    ),
     "night": ([(s, lambda: scene("night")) for s in SECONDS], [10, 11, 12, 13]),
     "a black picture is only black": ([(s, lambda: flat(0, 0, 0)) for s in SECONDS], []),
 }  # fmt: skip

@@ -49,6 +49,28 @@ def test_udp_is_recorded(tmp_path: Path) -> None:
     assert [number for each in shown(segments) for number in each] == list(range(60))
 
 
+@pytest.mark.parametrize(
+    ("make", "url", "rate"),
+    [
+        (lambda: cameras.raw_camera(cameras.make_film(range(60))), "tcp://127.0.0.1:{}", 25),
+        (lambda: cameras.jpeg_camera(20), "http://127.0.0.1:{}/mjpeg", 10),
+    ],
+    ids=["H.264 without a container", "JPEGs over HTTP"],
+)
+def test_stream_without_times_gets_those_of_its_arrival(
+    tmp_path: Path, make: Callable[[], Any], url: str, rate: int
+) -> None:
+    with make() as server:
+        segments, totals = record_all(url.format(server.port), tmp_path)
+    numbers = shown(segments)
+    assert [number for each in numbers for number in each] == list(range(totals.packets))
+    assert totals.packets >= 20
+    assert len(segments) >= 2
+    for segment, (first, *_) in zip(segments, numbers, strict=True):
+        taken = server.first_sent + first / rate
+        assert segment.started_at.timestamp() == pytest.approx(taken, abs=0.3)
+
+
 def test_pictures_that_need_both_sides_of_a_cut_stay_whole(tmp_path: Path) -> None:
     options = {"tune": "film", "x264-params": "open-gop=1:bframes=2:b-adapt=0:scenecut=0"}
     film = cameras.make_film(range(60), gop=12, options=options)

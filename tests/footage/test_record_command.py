@@ -36,12 +36,7 @@ licence: Apache-2.0
 sampling: {policy: every, seconds: 0.5}
 checks: {min_frames: 1, min_boxes_per_class: 1, min_box_px: 2, max_rejected_share: 0.1}
 """
-RUN = """
-from cityforge.cli import footage, main
-from cityforge.cli.footage_record import record
-footage.app.command()(record)
-main.main()
-"""
+RUN = (sys.executable, "-m", "cityforge.cli.main", "footage", "record", "streets")
 
 
 @dataclass(frozen=True)
@@ -68,11 +63,12 @@ class City:
         folder = self.root / "datasets" / "streets"
         return [number for row in self.rows() for number in numbers_in(folder / row["path"])]
 
-    def start(self, url: str, *words: str, camera: str = "北门") -> subprocess.Popen[str]:
-        """Start a recorder."""
-        command = [sys.executable, "-c", RUN, "footage", "record", "streets", url]
+    def start(
+        self, url: str, *words: str, camera: str = "北门", before: tuple[str, ...] = ()
+    ) -> subprocess.Popen[str]:
+        """Start a recorder, through the command `before`."""
         return subprocess.Popen(
-            [*command, "--camera", camera, "--timeout", "2", *words],
+            [*before, *RUN, url, "--camera", camera, "--timeout", "2", *words],
             cwd=self.root,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -155,6 +151,21 @@ def test_killed_recorder_loses_a_second_and_the_rest_is_picked_up(city: City) ->
     assert city.numbers() == [*numbers, *range(1000, 1020)], (code, err)
     assert city.rows()[0]["started_at"].timestamp() == pytest.approx(camera.first_sent, abs=0.5)
     assert city.rows()[0]["camera"] == "北门"
+    assert city.left() == []
+
+
+def test_full_disk_is_one_line_and_what_was_written_is_picked_up(city: City, camera: Any) -> None:
+    url, small_files = f"tcp://127.0.0.1:{camera.port}", 'ulimit -f 4; exec "$@"'  # KiB
+    with city.start(url, before=("bash", "-c", small_files, "-")) as process:
+        out, err = process.communicate(timeout=60)
+    assert (process.returncode, out, len(err.splitlines())) == (1, "", 1), err
+    assert "expected room for a segment, found File too large" in err
+    numbers = numbers_in(city.spool / city.left()[0])
+    assert numbers == list(range(len(numbers)))
+    assert len(numbers) > 20
+    code, _, err = city.record(url, "--stop-after", "0.2")
+    assert code == 0, err
+    assert city.numbers()[: len(numbers)] == numbers
     assert city.left() == []
 
 

@@ -276,7 +276,7 @@ def test_a_small_region_within_a_large_one_leaves_nothing_of_its_own() -> None:
     picture = np.random.default_rng(0).integers(0, 256, (80, 80, 3), np.uint8)
     large, small = (
         Find("face", float(a), float(a), float(b), float(b), 0.9, "detected")
-        for a, b in ((0, 80), (30, 50))
+        for a, b in ((0, 80), (33, 53))
     )
     hidden = covered(picture, [large, small], "pixelate")
     assert np.array_equal(hidden, covered(picture, [small, large], "pixelate"))
@@ -423,6 +423,17 @@ def test_what_the_stored_picture_still_shows_is_covered_too(
     found = [each.found for each in Redactor(asked, finder.parent).redact(photos[0]).finds]
     assert found.count("checked") >= 3
     assert found == sorted(found, key=["detected", "held", "checked"].index)
+
+
+@pytest.mark.real
+def test_blurred_faces_that_look_like_a_larger_one_cost_no_large_part_of_the_picture(
+    photos: list[np.ndarray[Any, Any]], finder: Path
+) -> None:
+    asked = privacy("face", finder=finder, tiles=2)
+    finds = Redactor(asked, finder.parent).redact(photos[1]).finds
+    largest = max((each.x2 - each.x1) * (each.y2 - each.y1) for each in finds)
+    assert {each.found for each in finds} == {"detected", "checked"}
+    assert largest < 0.1 * photos[1].shape[0] * photos[1].shape[1]
 
 
 def digest_of(folder: Path, *kinds: str, **more: Any) -> str | None:

@@ -23,10 +23,10 @@ from cityforge.errors import CheckFailed, CityforgeError, DataError
 from cityforge.footage.catalogue import (
     add_footage,
     catalogue_path,
-    list_files,
     read_catalogue,
 )
 from cityforge.footage.ingest import ingest
+from cityforge.footage.listing import list_files
 from cityforge.footage.recordings import Recording
 from cityforge.footage.sealing import withdraw, withdraw_all
 from cityforge.footage.seals import read_with_seals

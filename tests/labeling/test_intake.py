@@ -13,8 +13,9 @@ import pytest
 
 from cityforge.cards.dataset import Dataset
 from cityforge.errors import LabelError
-from cityforge.footage.catalogue import add_footage, list_files, read_catalogue
+from cityforge.footage.catalogue import add_footage, read_catalogue
 from cityforge.footage.ingest import ingest
+from cityforge.footage.listing import list_files
 from cityforge.footage.recordings import Recording
 from cityforge.labeling.formats import registry
 from cityforge.labeling.formats.rows import LabelFile, LabelledBox, LabelledImage, Rejected

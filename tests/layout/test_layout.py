@@ -25,6 +25,8 @@ DATA_FILES = {
     "cityforge/cards/starter_files/params.yaml",
     "cityforge/evaluation/report.css",
     "cityforge/evaluation/report.html.j2",
+    "cityforge/footage/sheet.css",
+    "cityforge/footage/sheet.html.j2",
 }
 HEAVY = ["torch", "mlflow", "pytorch_lightning", "great_expectations", "bentoml", "optuna", "cv2"]
 

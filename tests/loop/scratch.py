@@ -24,7 +24,18 @@ PARTS = (
     "CHANGELOG.md",
 )
 FOLDERS = ("platform", "pipelines", "serving", "algorithms", "datasets")
-MADE = ("build", "footage", "labels", "frames", "snapshot", "checks", "__pycache__", "*.dvc")
+MADE = (
+    "build",
+    "footage",
+    "labels",
+    "frames",
+    "snapshot",
+    "checks",
+    "history",
+    "sealed",
+    "__pycache__",
+    "*.dvc",
+)
 
 
 def copy_project(to: Path) -> Path:

@@ -21,7 +21,12 @@ PROJECT = Project(ROOT)
 OF_DATASET = {"ingest", "snapshot"}
 OF_PEOPLE = ("footage", "labels")
 PARAMETER = re.compile(r"params(\.\w+)+")
-FREE = {"Camera.height_m", "Camera.pitch_deg"}
+# None says that nothing is asked; what is asked for stands in the card.
+FREE = {
+    *("Camera.height_m", "Camera.pitch_deg", "Camera.mobile"),
+    *("Sampling.offset_s", "Sampling.threshold", "Sampling.per_hour", "Sampling.near_duplicates"),
+    *("Privacy.redaction", "Redaction.detectors"),
+}
 
 
 def stages() -> dict[str, Any]:

@@ -7,6 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cityforge.cli.footage_audit import audit
+from cityforge.cli.footage_law import expire, withdraw
+from cityforge.cli.footage_record import record
+from cityforge.cli.footage_show import show_dataset
 from cityforge.cli.surroundings import (
     DatasetName,
     Json,
@@ -81,6 +85,9 @@ def add(
 
 def _say_added(result: Added) -> None:
     """The verdict on every file that is not simply fine."""
+    from datetime import UTC, datetime
+
+    from cityforge.footage.lawful import retention_ended
     from cityforge.footage.probe import verdict
 
     over = f", {len(result.passed_over)} passed over" if result.passed_over else ""
@@ -88,8 +95,11 @@ def _say_added(result: Added) -> None:
         f"{len(result.added)} added, {len(result.known)} known already, "
         f"{len(result.refused)} refused{over}"
     )
+    now = datetime.now(UTC)
     for row in result.added:
         said = [verdict(row["errors"], row["error_times"])] if row["errors"] else []
+        if row["retain_until"] <= now:
+            said.append(f"{retention_ended(row['retain_until'])}: no frame of it will be used")
         for line in [*said, *row["notes"]]:
             typer.echo(f"{row['name']}: {line}", err=True)
     for refusal in result.refused:
@@ -112,7 +122,8 @@ def add_to_dataset(
     versioned: bool = True,
 ) -> Added:
     """Add footage, and bring DVC's pointer to it up to date where it is `versioned`."""
-    from cityforge.footage.catalogue import add_footage, list_files
+    from cityforge.footage.catalogue import add_footage
+    from cityforge.footage.listing import list_files
     from cityforge.footage.recordings import Recording, hold_against, parse_time, read_recordings
     from cityforge.project import activate_dataset
 
@@ -164,6 +175,7 @@ def list_(context: typer.Context, dataset: DatasetName, as_json: Json = False) -
             "codec": row["codec"],
             "frames": row["frames"],
             "errors": row["errors"],
+            "withdrawn": row["withdrawn_at"] and f"{row['withdrawn_at']:%Y-%m-%d}",
         }
         for row in rows
     ]
@@ -174,27 +186,50 @@ def list_(context: typer.Context, dataset: DatasetName, as_json: Json = False) -
 def show_one(
     context: typer.Context,
     dataset: DatasetName,
-    footage: Annotated[str, typer.Argument(help="Footage id, or the name it came with.")],
+    footage: Annotated[
+        str, typer.Argument(help="Footage id, or the name it came with; all cameras without it.")
+    ] = "",
+    sheet: Annotated[
+        Path | None, typer.Option(help="Where to write the contact sheet of all cameras (HTML).")
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Show all that is known of one film or photograph."""
+    """Show each camera with a sheet of its pictures, or all that is known of one file."""
+    if not footage:
+        show_dataset(context, dataset, as_json, sheet)
+        return
     project, _ = open_project(context)
-    from cityforge.errors import NameUnknown
     from cityforge.footage.catalogue import read_catalogue
+    from cityforge.footage.sealing import find_footage
 
     project.dataset(dataset)
-    rows = read_catalogue(project.dataset_folder(dataset)).to_pylist()
-    found = [row for row in rows if footage in (row["footage_id"], row["name"])]
-    if not found:
-        raise NameUnknown("footage", footage, [str(row["name"]) for row in rows], where=dataset)
+    row = find_footage(read_catalogue(project.dataset_folder(dataset)), footage, dataset)
     if as_json:
-        show_json(found[0])
+        show_json(row)
         return
-    show_facts(found[0])
+    show_facts(row)
+
+
+@app.command("ingest")
+def ingest_stage(context: typer.Context, dataset: DatasetName) -> None:
+    """Take frames out of the footage by the card's policy, and make them private if it asks."""
+    project, _ = open_project(context)
+    from cityforge.project import activate_dataset
+
+    project.dataset(dataset)
+    activate_dataset(project, dataset)
+    dvc(project, "repro", "--single-item", f"ingest@{dataset}")
+
+
+app.command("record")(record)
+app.command("audit")(audit)
+app.command("withdraw")(withdraw)
+app.command("expire")(expire)
 
 
 def show_facts(facts: dict[str, Any]) -> None:
     """Print one thing's facts, a line each."""
     width = max(len(name) for name in facts)
     for name, value in facts.items():
-        typer.echo(f"{name.replace('_', ' '):{width}}  {'–' if value is None else value}")
+        shown = ", ".join(map(str, value)) if isinstance(value, list) else value
+        typer.echo(f"{name.replace('_', ' '):{width}}  {'–' if shown in (None, '') else shown}")

@@ -126,7 +126,7 @@ def predict(
 ) -> None:
     """Answer pictures on this machine, without a server."""
     project, settings = open_project(context)
-    from cityforge.footage.catalogue import list_files
+    from cityforge.footage.listing import list_files
     from cityforge.inference.runtime import Model
 
     package, number = _package(project, settings, algorithm, version)

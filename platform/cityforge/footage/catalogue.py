@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,24 +19,14 @@ import pyarrow as pa
 from cityforge.cards.dataset import Dataset
 from cityforge.compute import WorkerDied, attempt_in_processes
 from cityforge.errors import CityforgeError, FootageError, InputError, NameUnknown, ServiceError
+from cityforge.footage.listing import Found
 from cityforge.footage.probe import Probe, content_id, probe
 from cityforge.footage.recordings import Recording
 from cityforge.tables import FOOTAGE, from_rows, read_table, write_table
 
-# Endings of files that come beside footage and are passed over in a folder.
-NOT_FOOTAGE = {".txt", ".json", ".yaml", ".yml", ".xml", ".csv", ".md", ".dvc", ".zip", ".onnx"}
 SPARE_DISK_BYTES = 512 << 20
 # What was added is written down this often, so that a kill loses no more than this.
 CHECKPOINT_S = 5.0
-
-
-@dataclass
-class Found:
-    """Files that were named, or lie in folders that were."""
-
-    files: list[tuple[Path, str]] = field(default_factory=list)  # with the name each is known by
-    passed_over: list[str] = field(default_factory=list)  # by its ending it is no footage
-    refused: list[FootageError] = field(default_factory=list)
 
 
 @dataclass
@@ -58,51 +50,17 @@ def read_catalogue(folder: Path) -> pa.Table:
     return read_table(FOOTAGE, path) if path.exists() else FOOTAGE.empty_table()
 
 
-def list_files(paths: Sequence[Path]) -> Found:
-    """Files under `paths`, each with the name it will be known by.
-
-    A file in a folder is known by its path from that folder. A link that leads out of the
-    folder is refused.
-
-    Raises:
-        InputError: a path that is not there, or nothing found.
-    """
-    found = Found()
-    for path in paths:
-        if path.is_dir():
-            _list_folder(path, found)
-        elif path.is_file():
-            found.files.append((path, path.name))
-        else:
-            raise InputError("a film, a photograph or a folder", found="no file", where=str(path))
-    if not found.files and not found.refused:
-        raise InputError("films or photographs", found="none", where=", ".join(map(str, paths)))
-    return found
-
-
-def _list_folder(folder: Path, found: Found) -> None:
-    inside = folder.resolve()
-    for path in sorted(each for each in folder.rglob("*") if not each.is_dir()):
-        name = path.relative_to(folder).as_posix()
-        if path.name.startswith("."):
-            continue
-        if path.suffix.lower() in NOT_FOOTAGE:
-            found.passed_over.append(name)
-        elif not path.resolve().is_relative_to(inside):
-            found.refused.append(
-                FootageError(
-                    "files of this folder",
-                    found=f"a link to {path.resolve()}",
-                    where=str(path),
-                    do="name that file itself if it is meant",
-                )
-            )
-        elif path.is_file():
-            found.files.append((path, name))
-        else:
-            found.refused.append(
-                FootageError("a file", found="something else, or a broken link", where=str(path))
-            )
+@contextmanager
+def alone_with(folder: Path) -> Iterator[None]:
+    """Hold off others who would change the catalogue of the dataset in `folder`."""
+    place = folder / "footage"
+    place.mkdir(parents=True, exist_ok=True)
+    held = os.open(place, os.O_RDONLY)
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(held)
 
 
 def add_footage(
@@ -159,7 +117,8 @@ class _Book:
         self.result = result
         self.rows = {str(row["footage_id"]): row for row in read_catalogue(folder).to_pylist()}
         self._again: list[tuple[str, str]] = []
-        self._changed = False
+        self._new: dict[str, dict[str, Any]] = {}  # rows that are not written yet
+        self._named: dict[str, set[str]] = {}  # other names that are not written yet
         self._written = time.monotonic()
 
     def unknown(self, files: list[tuple[Path, str]]) -> list[tuple[Path, str, str]]:
@@ -193,8 +152,8 @@ class _Book:
         _store(path, self._folder / stored)
         row = _row(self._card, look, stored.as_posix(), name, about)
         self.rows[look.footage_id] = row
+        self._new[look.footage_id] = row
         self.result.added.append(row)
-        self._changed = True
         if time.monotonic() - self._written > CHECKPOINT_S:
             self.write()
 
@@ -211,10 +170,8 @@ class _Book:
             )
             return
         self.result.known.append(f"{name} = {row['name']}")
-        others = list(row["other_names"] or [])
-        if name != row["name"] and name not in others:
-            row["other_names"] = sorted([*others, name])
-            self._changed = True
+        if name not in (row["name"], *(row["other_names"] or ())):
+            self._named.setdefault(footage_id, set()).add(name)
 
     def write(self) -> None:
         """Write the catalogue where something has changed."""
@@ -222,10 +179,21 @@ class _Book:
             if footage_id in self.rows:
                 self._meet_again(footage_id, name)
         self._again = [each for each in self._again if each[0] not in self.rows]
-        if self._changed:
-            ordered = [self.rows[key] for key in sorted(self.rows)]
-            write_table(from_rows(ordered, FOOTAGE), FOOTAGE, catalogue_path(self._folder))
-        self._changed, self._written = False, time.monotonic()
+        if self._new or self._named:
+            with alone_with(self._folder):
+                self._merge()
+        self._written = time.monotonic()
+
+    def _merge(self) -> None:
+        """Enter what is new in the catalogue as it is by now; others may have changed it."""
+        stored = {str(row["footage_id"]): row for row in read_catalogue(self._folder).to_pylist()}
+        self.rows = {**self._new, **stored}
+        for footage_id, names in self._named.items():
+            row = self.rows[footage_id]
+            row["other_names"] = sorted({*(row["other_names"] or ()), *names})
+        ordered = [self.rows[key] for key in sorted(self.rows)]
+        write_table(from_rows(ordered, FOOTAGE), FOOTAGE, catalogue_path(self._folder))
+        self._new, self._named = {}, {}
 
 
 def _row(card: Dataset, seen: Probe, stored: str, name: str, about: Recording) -> dict[str, Any]:

@@ -82,6 +82,7 @@ class Live:
     container: Any
     stream: Any
     timeout: float
+    asked_at: float  # Unix time
     is_a_file: bool = False  # a size or length is named: what is sent ends for good
     why_ended: str = ""
 
@@ -134,7 +135,7 @@ def open_live(url: str, timeout: float, udp: bool = False) -> Live:
     import av
 
     av.logging.set_level(av.logging.PANIC)  # its complaints come back as errors
-    begin = time.monotonic()
+    asked_at, begin = time.time(), time.monotonic()
     try:
         container = av.open(
             url, container_options=_options(timeout, udp), timeout=(timeout, timeout)
@@ -149,7 +150,7 @@ def open_live(url: str, timeout: float, udp: bool = False) -> Live:
         container.close()
         raise no_stream(url, found)
     is_a_file = (container.size or 0) > 0 or (container.duration or 0) > 0
-    return Live(url, container, stream, timeout, is_a_file)
+    return Live(url, container, stream, timeout, asked_at, is_a_file)
 
 
 def _options(timeout: float, udp: bool) -> dict[str, str]:

@@ -83,7 +83,8 @@ def verdict(errors: int, times: Sequence[float]) -> str:
     if not errors:
         return "fine"
     shown = ", ".join(f"{each:.1f}" for each in times[:5])
-    return f"usable with {errors} errors, at {shown}{', …' if errors > 5 else ''} s"
+    more = ", …" if errors > 5 else ""
+    return f"usable with {errors} error{'s' if errors > 1 else ''}, at {shown}{more} s"
 
 
 def content_id(path: Path) -> str:

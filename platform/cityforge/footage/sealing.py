@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 
 from cityforge.errors import DataError, InputError, NameUnknown
 from cityforge.footage.build import side_path
-from cityforge.footage.catalogue import catalogue_path, read_catalogue
+from cityforge.footage.catalogue import alone_with, catalogue_path, read_catalogue
 from cityforge.footage.lawful import footage_of
 from cityforge.footage.seals import (
     FRAMES_FILE,
@@ -87,16 +87,17 @@ def withdraw_all(folder: Path, reasons: Mapping[str, str], now: datetime, who: s
 
 def _mark(folder: Path, reasons: Mapping[str, str], now: datetime) -> list[dict[str, Any]]:
     """Say in the catalogue that footage is withdrawn; its rows."""
-    stored = read_catalogue(folder)
-    known = stored.column("footage_id").to_pylist()
-    for each in reasons:
-        if each not in known:
-            raise NameUnknown("footage", each, known, where=str(folder))
-    asked = {each: {"withdrawn_at": now, "reason": why} for each, why in reasons.items()}
-    seals = {each: seal for each, seal in read_seals(folder).items() if each in reasons}
-    marked = with_marks(stored, asked | seals)
-    if not marked.equals(stored):
-        write_table(marked, FOOTAGE, catalogue_path(folder))
+    with alone_with(folder):
+        stored = read_catalogue(folder)
+        known = stored.column("footage_id").to_pylist()
+        for each in reasons:
+            if each not in known:
+                raise NameUnknown("footage", each, known, where=str(folder))
+        asked = {each: {"withdrawn_at": now, "reason": why} for each, why in reasons.items()}
+        seals = {each: seal for each, seal in read_seals(folder).items() if each in reasons}
+        marked = with_marks(stored, asked | seals)
+        if not marked.equals(stored):
+            write_table(marked, FOOTAGE, catalogue_path(folder))
     return [row for row in marked.to_pylist() if row["footage_id"] in reasons]
 
 

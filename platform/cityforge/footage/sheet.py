@@ -85,7 +85,7 @@ def write_sheet(
     """Write one self-contained page: no network, no script, prints well.
 
     Only stored frames are shown, never originals; where the card asks for redaction, only those
-    that passed it.
+    that passed it. Nothing is shown of footage that was withdrawn.
 
     Args:
         path: where the page goes; it is replaced as a whole.
@@ -120,7 +120,7 @@ def _camera_pages(
         rows = frames_of(camera.name, footage, frames.select(_SHOWN)).to_pylist()
         for row in rows:
             row["original"] = originals[row["footage_id"]]
-        rows.sort(key=_order)
+        rows = sorted((row for row in rows if not row["original"]["withdrawn_at"]), key=_order)
         shown = [row for row in rows if row["redacted_by"] or not must_be_redacted]
         pages.append(
             CameraPage(
@@ -135,7 +135,7 @@ def _camera_pages(
     return pages
 
 
-_ORIGINAL = ["footage_id", "name", "duration_s", "fps"]
+_ORIGINAL = ["footage_id", "name", "duration_s", "fps", "withdrawn_at"]
 _SHOWN = [
     *("frame_id", "footage_id", "pts_s", "captured_at", "sharpness", "brightness", "contrast"),
     *("lighting", "faults", "redacted_by"),

@@ -92,30 +92,46 @@ class WallClock:
 
 
 def placed_packets(live: Live, clock: WallClock) -> Iterator[Placed]:
-    """Yield a connection's packets with repaired times; `clock` learns when each arrived.
-
-    What the connection brings at once at its start (met while it was opened, or kept by the
-    camera) is held back until the first packet that had to be waited for: only then is it known
-    how old it was.
-    """
+    """Yield a connection's packets with repaired times; `clock` learns when each arrived."""
     timeline = Timeline(trusted=not live.has_no_times)
-    early: list[Placed] | None = []
-    before = 0.0
+    for batch in _batches(live):
+        placed = [timeline.place(*_stamps(packet), arrived) for packet, arrived in batch]
+        for each, (_, arrived) in zip(placed, batch, strict=True):
+            clock.meet(each.dts, arrived)
+        yield from placed
+
+
+def _batches(live: Live) -> Iterator[list[tuple[Any, float]]]:
+    """Yield what came at once when the connection was opened, then each packet on its own.
+
+    The first batch was met while the stream was looked into, or kept by the camera. How old it is
+    shows only with the first packet that had to be waited for, so it is held back until then.
+    """
+    early: list[tuple[Any, float]] | None = []
     for packet, arrived in live.packets():
-        pts, dts = (_milliseconds(each, packet.time_base) for each in (packet.pts, packet.dts))
-        length = _milliseconds(packet.duration, packet.time_base) or 0
-        placed = timeline.place(packet, pts, dts, length, arrived)
-        clock.meet(placed.dts, arrived)
         if early is None:
-            yield placed
+            yield [(packet, arrived)]
             continue
-        early.append(placed)
-        if (before and arrived - before > WAITED_S) or len(early) == WINDOW:
-            yield from early
+        waited = bool(early) and arrived - early[-1][1] > WAITED_S
+        early.append((packet, arrived))
+        if waited or len(early) == WINDOW:
+            yield _spread(early, live)
             early = None
-        before = arrived
-    yield from early or ()
+    if early:
+        yield _spread(early, live)
 
 
-def _milliseconds(stamp: int | None, time_base: Any) -> int | None:
-    return None if stamp is None else round(stamp * time_base * 1000)
+def _spread(early: list[tuple[Any, float]], live: Live) -> list[tuple[Any, float]]:
+    """Packets without times of their own came evenly since the connection was asked for."""
+    if not live.has_no_times:
+        return early
+    step = (early[-1][1] - live.asked_at) / len(early)
+    return [(packet, live.asked_at + place * step) for place, (packet, _) in enumerate(early)]
+
+
+def _stamps(packet: Any) -> tuple[Any, int | None, int | None, int]:
+    pts, dts, length = (
+        None if stamp is None else round(stamp * packet.time_base * 1000)
+        for stamp in (packet.pts, packet.dts, packet.duration)
+    )
+    return packet, pts, dts, length or 0

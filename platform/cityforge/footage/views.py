@@ -21,10 +21,9 @@ Floats = NDArray[np.float32]
 SHIFT_PX = 2
 # Furthest shift that is looked for, a sixth of the picture; behind it is another view.
 SEARCH_PX = (10, 6)
-# Correlation of structure, -1 to 1. Seen between backgrounds of the same view, from day to day and
-# from sun to rain: 0.73 to 0.98, and 0.55 to 0.68 from day to night. Seen of other cameras:
-# at most 0.12, of views turned by 5°: at most 0.35, of views shifted by a twentieth: at most 0.56.
-SAME_VIEW = 0.65
+# Correlation of structure, -1 to 1, under which it is another view. Seen between backgrounds of the
+# same view, from day to day and from sun to rain: 0.73 to 0.98, and 0.55 to 0.68 from day to night.
+# Seen of other cameras: at most 0.12, of views turned by 5°: at most 0.35.
 OTHER_VIEW = 0.45
 # A shift must explain the picture this much better than none does.
 BETTER_SHIFTED = 0.15
@@ -69,10 +68,7 @@ def likeness(one: Floats, other: Floats) -> float:
 
 def has_moved(before: Floats, after: Floats) -> bool:
     """Whether `after` is another view than `before`, or the same one shifted."""
-    in_place = likeness(before, after)
-    if in_place < OTHER_VIEW:
-        return True
-    return in_place < SAME_VIEW and _fits_better_shifted(before, after)
+    return likeness(before, after) < OTHER_VIEW or _fits_better_shifted(before, after)
 
 
 def _fits_better_shifted(before: Floats, after: Floats) -> bool:
