@@ -42,10 +42,19 @@ class CityforgeError(Exception):
         if self.where:
             parts.append(f"in {self.where}")
         line = ", ".join(parts)
-        return f"{line}: {self.do}" if self.do else line
+        return on_one_line(f"{line}: {self.do}" if self.do else line)
 
     def __reduce__(self) -> tuple[object, ...]:
         return _rebuild, (type(self), self.expected, self.found, self.where, self.do)
+
+
+def on_one_line(text: str) -> str:
+    r"""Line breaks and other signs that do not print, as a file's name may hold, are spelt out.
+
+    >>> on_one_line("found no film, in a\nb.mp4")
+    'found no film, in a\\nb.mp4'
+    """
+    return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in text)
 
 
 def _rebuild(

@@ -5,6 +5,7 @@ Processes of this very file add or ingest the dataset and are killed with SIGKIL
 
 from __future__ import annotations
 
+import os
 import random
 import signal
 import subprocess
@@ -28,6 +29,7 @@ Make = Callable[..., Path]
 KILLS = 20
 SEED = 20260302
 WORKERS = 2
+LATEST_END_S = 15  # of a worker whose parent was killed
 START = Recording(started_at=datetime(2026, 3, 2, 9, tzinfo=UTC))
 # Not of the content: when a person added it.
 WHEN_ADDED = "added_at"
@@ -35,7 +37,10 @@ WHEN_ADDED = "added_at"
 
 @pytest.fixture
 def card(make_card: Callable[..., Dataset]) -> Dataset:
-    return make_card(sampling={"policy": "every", "seconds": 0.1})
+    privacy = {
+        "grade": "public", "lawful_basis": "made here", "redact": [], "retention_days": 36500,
+    }  # fmt: skip
+    return make_card(sampling={"policy": "every", "seconds": 0.1}, privacy=privacy)
 
 
 @pytest.fixture
@@ -75,9 +80,12 @@ def assert_same(found: dict[str, Any], wanted: dict[str, Any]) -> None:
 
 def start(*words: str | Path) -> subprocess.Popen[str]:
     """A process of this file that says when its work begins, and when it ends."""
-    return subprocess.Popen(
-        [sys.executable, __file__, *map(str, words)], stdout=subprocess.PIPE, text=True
-    )
+    process = subprocess.Popen(
+        [sys.executable, __file__, *map(str, words)],
+        stdout=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    assert line_of(process) == "begun"
+    return process
 
 
 def line_of(process: subprocess.Popen[str]) -> str:
@@ -88,19 +96,22 @@ def line_of(process: subprocess.Popen[str]) -> str:
 def seconds_of(*words: str | Path) -> float:
     """How long the work takes when nobody disturbs it."""
     with start(*words) as process:
-        assert line_of(process) == "begun"
         begun = time.monotonic()
         assert line_of(process) == "done"
         return time.monotonic() - begun
 
 
 def killed_after(seconds: float, *words: str | Path) -> bool:
-    """Whether the work was cut short."""
-    with start(*words) as process:
-        assert line_of(process) == "begun"
-        time.sleep(seconds)
-        process.send_signal(signal.SIGKILL)
-        return line_of(process) != "done"
+    """Whether the work was cut short; its workers must end with it, and close its output."""
+    process = start(*words)
+    time.sleep(seconds)
+    process.kill()
+    try:
+        return process.communicate(timeout=LATEST_END_S)[0] == ""
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        pytest.fail(f"killed after {seconds:.2f} s, its workers live on")
 
 
 def moments(seconds: float, count: int) -> list[float]:

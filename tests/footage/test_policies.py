@@ -238,3 +238,25 @@ def test_a_catalogue_of_before_is_still_read(tmp_path: Path) -> None:
     assert table.schema == FOOTAGE
     assert table["withdrawn_at"].to_pylist() == [None]
     assert table["name"].to_pylist() == ["n"]
+
+
+def test_a_frozen_picture_is_told_though_its_frames_are_near_duplicates(
+    tmp_path: Path, make_card: Callable[..., Dataset]
+) -> None:
+    import av
+
+    path, folder = tmp_path / "frozen.mp4", tmp_path / "dataset"
+    folder.mkdir()
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=1)
+        stream.width, stream.height, stream.pix_fmt = *SIZE, "yuv420p"
+        frame = av.VideoFrame.from_ndarray(picture(0, 5, False), format="rgb24")
+        for number in range(40):
+            frame.pts, frame.time_base = number, Fraction(1, 1)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    card = card_of(make_card, near_duplicates=2, seconds=1)
+    add_footage(card, folder, list_files([path]), {}, Recording("北门", START))
+    done = brought_in(card, folder)
+    assert done.frames["faults"].to_pylist() == [[], ["frozen"]]
+    assert done.duplicates == 38

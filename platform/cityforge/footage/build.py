@@ -91,16 +91,17 @@ class _UnderWay:
 
     def __post_init__(self) -> None:
         near = self.plan.sampling.near_duplicates
+        self._frozen = False
         self._near = NearDuplicates(near) if near is not None and not self.plan.still else None
 
     def add(self, shard: ShardWriter, frame_id: str, jpeg: bytes | None, sample: Sample) -> None:
         """Store one frame: look at it, make it private, write it, describe it."""
-        phash = perceptual_hash(sample.bgr)
-        if self._near and not self._near.is_new(phash):
-            self.duplicates += 1
-            return
         watcher = Watcher() if self.plan.still else self.watcher
         look = watcher.look(sample.bgr, sample.milliseconds / 1000)
+        phash = perceptual_hash(sample.bgr)
+        if self._is_duplicate(phash, "frozen" in look.faults):
+            self.duplicates += 1
+            return
         try:
             stored = self._private(sample, jpeg)
         except FootageError as error:
@@ -128,6 +129,11 @@ class _UnderWay:
                 "redacted_by": self.plan.redactor,
             }
         )
+
+    def _is_duplicate(self, phash: str, frozen: bool) -> bool:
+        """A near-duplicate, unless it is the first that shows that the picture stands still."""
+        first_frozen, self._frozen = frozen and not self._frozen, frozen
+        return self._near is not None and not self._near.is_new(phash) and not first_frozen
 
     def _private(self, sample: Sample, jpeg: bytes | None) -> Redacted:
         if self.plan.redactor is None:

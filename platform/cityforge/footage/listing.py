@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cityforge.errors import FootageError, InputError
+from cityforge.errors import FootageError, InputError, on_one_line
 
 # Endings of files that come beside footage and are passed over in a folder.
 NOT_FOOTAGE = {".txt", ".json", ".yaml", ".yml", ".xml", ".csv", ".md", ".dvc", ".zip", ".onnx"}
@@ -35,7 +35,7 @@ def list_files(paths: Sequence[Path]) -> Found:
         if path.is_dir():
             _list_folder(path, found)
         elif path.is_file():
-            found.files.append((path, path.name))
+            found.files.append((path, on_one_line(path.name)))
         else:
             raise InputError("a film, a photograph or a folder", found="no file", where=str(path))
     if not found.files and not found.refused:
@@ -46,7 +46,7 @@ def list_files(paths: Sequence[Path]) -> Found:
 def _list_folder(folder: Path, found: Found) -> None:
     inside = folder.resolve()
     for path in sorted(each for each in folder.rglob("*") if not each.is_dir()):
-        name = path.relative_to(folder).as_posix()
+        name = on_one_line(path.relative_to(folder).as_posix())
         if path.name.startswith("."):
             continue
         if path.suffix.lower() in NOT_FOOTAGE:

@@ -51,12 +51,15 @@ class NearDuplicates:
 
 
 def without_near_duplicates(frames: pa.Table, bits: int, films: set[str]) -> pa.Table:
-    """FRAMES less those of a film of `films` that are near one kept before in the same film."""
+    """FRAMES less those of a film of `films` that are near one kept before in the same film.
+
+    A frame that shows that the picture stands still is kept.
+    """
     ordered = frames.sort_by([("footage_id", "ascending"), ("pts_s", "ascending")])
     kept, film, seen = [], None, NearDuplicates(bits)
-    columns = ordered.select(["footage_id", "phash"]).to_pydict()
-    for footage_id, phash in zip(columns["footage_id"], columns["phash"], strict=True):
+    columns = ordered.select(["footage_id", "phash", "faults"]).to_pydict()
+    for footage_id, phash, faults in zip(*columns.values(), strict=True):
         if footage_id != film:
             film, seen = footage_id, NearDuplicates(bits)
-        kept.append(footage_id not in films or seen.is_new(phash))
+        kept.append(footage_id not in films or seen.is_new(phash) or "frozen" in faults)
     return ordered.filter(pa.array(kept, pa.bool_()))

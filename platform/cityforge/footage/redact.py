@@ -32,10 +32,7 @@ REDACTION_VERSION = 1  # raised with every change of this file that gives other 
 CELLS = 4  # at most 4×4 colours of a region survive
 GREY = 128  # of what is filled
 ROUNDS = 6  # of looking at the stored picture again
-GROWTH = 0.25  # of a find's size, on each side and more in each round
-# A find that holds so much of a region, and is so many times as large, is an echo of it.
-WITHIN = 0.8
-ECHO = 2.0
+GROWTH = 0.25  # of a find's size, on each side and more in each round from the third on
 # Two finds of the frames before and after are one thing that moved, where it moved by at most
 # so many of its sizes and grew at most so many times.
 REACH = 3.0
@@ -126,15 +123,11 @@ class Redactor:
             left = self._look(decode_jpeg(jpeg))
             if not left:
                 return Redacted(jpeg, finds)
-            echoes = [each for each in left if not turn and _beneath(each, finds)]
             padding = self._redaction.padding + GROWTH * max(0, turn - 1)
             more = [
-                _padded(replace(each, found="checked"), padding, width, height)
-                for each in left
-                if each not in echoes
+                _padded(replace(each, found="checked"), padding, width, height) for each in left
             ]
             bgr = covered(bgr, more, "fill" if turn else self._redaction.method)
-            bgr = covered(bgr, [one for each in echoes for one in _beneath(each, finds)], "fill")
             finds = finds + more
         raise FootageError(
             "a frame that can be made private",
@@ -232,18 +225,6 @@ def _midway(a: Find, b: Find) -> Find:
 def _missed(held: list[Find], detected: list[Find]) -> list[Find]:
     """Of what is held that alone which the frame's own finds do not cover."""
     return [each for each in held if all(_overlap(each, own) < SAME_THING for own in detected)]
-
-
-def _beneath(find: Find, regions: list[Find]) -> list[Find]:
-    """Covered regions that a much larger find holds: blurred heads make up a larger face.
-
-    To fill them mostly ends it, and costs the picture no more than it has lost already.
-    """
-    return [
-        each
-        for each in regions
-        if _shared(find, each) > WITHIN * _area(each) and _area(find) > ECHO * _area(each)
-    ]
 
 
 def _overlap(a: Find, b: Find) -> float:
