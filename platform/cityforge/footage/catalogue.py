@@ -85,6 +85,7 @@ def add_footage(
     _enough_disk(folder, found.files)
     about = {name: _about(card, path, name, recordings, common) for path, name in found.files}
     book = _Book(card, folder, Added(passed_over=found.passed_over, refused=list(found.refused)))
+    _clear_leftovers(folder / "footage")
     new = book.unknown(found.files)
     if progress:
         progress(len(found.files) - len(new), len(found.files))
@@ -257,14 +258,22 @@ def _about(
 
 def _store(source: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
-    for left in target.parent.glob(f".{target.name}.*"):  # of an adding that was killed
-        left.unlink(missing_ok=True)
     beside = target.with_name(f".{target.name}.{os.getpid()}")
     try:
         shutil.copyfile(source, beside)
         beside.replace(target)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def _clear_leftovers(place: Path) -> None:
+    """Remove what an adding that was killed left half written; those that still run keep theirs."""
+    import psutil
+
+    for path in place.glob(".*.*"):
+        writer = path.suffix[1:]
+        if writer.isdecimal() and not psutil.pid_exists(int(writer)):
+            path.unlink(missing_ok=True)
 
 
 def _enough_disk(folder: Path, files: list[tuple[Path, str]]) -> None:

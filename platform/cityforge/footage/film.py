@@ -30,26 +30,59 @@ MOST_READ_ERRORS = 100
 
 
 def open_film(path: Path) -> Any:
-    """Open a film that is a file, even one named `08:00:00.mp4`, which reads as an address."""
+    """Open a film that is a file, even one named `08:00:00.mp4`, which reads as an address.
+
+    Raises:
+        FootageError: it is none, or nothing of it can be read.
+    """
     import av
 
     av.logging.set_level(av.logging.PANIC)  # its complaints come back as errors
-    return av.open(
-        f"file:{path}",
-        options={"max_pixels": str(MOST_PIXELS)},
-        container_options={"protocol_whitelist": "file", "format_whitelist": CONTAINERS},
-        metadata_errors="replace",
+    try:
+        return av.open(
+            f"file:{path}",
+            options={"max_pixels": str(MOST_PIXELS)},
+            container_options={"protocol_whitelist": "file", "format_whitelist": CONTAINERS},
+            metadata_errors="replace",
+        )
+    except (av.FFmpegError, MemoryError, ValueError, OverflowError) as error:
+        raise unreadable(path, error) from error
+
+
+def unreadable(path: Path, error: Exception) -> FootageError:
+    """What a person reads of a film that cannot be opened or read."""
+    return FootageError(
+        "a picture or a film",
+        found=f"neither, or a truncated one ({getattr(error, 'strerror', None) or error})",
+        where=str(path),
+        do="copy it again from its source",
     )
 
 
 def picture_stream(container: Any, path: Path) -> Any:
-    """The video stream that a player would show: not a cover picture, else the largest.
+    """The video stream that a player would show: the file's default, else the largest picture.
+
+    A cover picture beside them is none.
 
     Raises:
         FootageError: sound only.
     """
-    stream = container.streams.best("video")
-    if stream is None or stream.codec_context is None:
+    from av.stream import Disposition
+
+    streams = [
+        each
+        for each in container.streams.video
+        if each.codec_context is not None and not each.disposition & Disposition.attached_pic
+    ]
+    stream = max(
+        streams,
+        key=lambda each: (
+            bool(each.disposition & Disposition.default),
+            (each.width or 0) * (each.height or 0),
+        ),
+        default=None,
+    )
+    if stream is None:
         raise FootageError("a film with a picture", found="sound only", where=str(path))
     stream.codec_context.options = {"max_pixels": str(MOST_PIXELS)}
     # Threads would report a broken packet late or patch it in another way; the work is spread
@@ -74,6 +107,7 @@ class Clock:
 
     time_base: float
     step: float
+    by_dts: bool = False  # the container states no time of showing, only the order of decoding
     shift: float = 0.0
     first: float | None = None
     last: float = 0.0
@@ -82,13 +116,13 @@ class Clock:
 
     def moment(self, frame: Any) -> float:
         """Seconds since the first frame."""
-        stamp = frame.pts if frame.pts is not None else frame.dts
+        stamp = frame.dts if self.by_dts else frame.pts
         if self.first is None:
             self.first = 0.0 if stamp is None else stamp * self.time_base
             self.missing += stamp is None
             return 0.0
         if stamp is None:
-            self.missing += 1
+            self.missing += not self.by_dts  # the decoder's last frames have none
             self.last += self.step
             return self.last
         moment = stamp * self.time_base - self.first + self.shift
@@ -99,10 +133,24 @@ class Clock:
         self.last = max(moment, self.last)
         return self.last
 
+    def reading(self, packet: Any) -> float:
+        """Where `packet` belongs, which gives no frame: seconds since the first frame."""
+        stamp = packet.dts if self.by_dts or packet.pts is None else packet.pts
+        if stamp is None or self.first is None:
+            return self.last
+        moment = stamp * self.time_base - self.first + self.shift
+        return moment if abs(moment - self.last) < LONGEST_GAP_S else self.last
+
 
 def clock_of(stream: Any) -> Clock:
     """A clock for a stream from its first frame on."""
-    return Clock(float(stream.time_base), 1 / (rate_of(stream) or GUESSED_RATE))
+    step = 1 / (rate_of(stream) or GUESSED_RATE)
+    return Clock(float(stream.time_base), step, states_no_pts(stream))
+
+
+def states_no_pts(stream: Any) -> bool:
+    """AVI knows no time of showing: what FFmpeg makes up is wrong where frames are reordered."""
+    return stream.container.format.name == "avi" and bool(stream.codec_context.has_b_frames)
 
 
 @dataclass
@@ -155,7 +203,7 @@ def decode_packet(packet: Any, damage: Damage, clock: Clock) -> list[Any]:
     try:
         return list(packet.decode())
     except (av.FFmpegError, MemoryError, ValueError):
-        damage.meet(clock.last)
+        damage.meet(max(0.0, clock.reading(packet)))
         return []
 
 

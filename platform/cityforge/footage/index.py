@@ -30,6 +30,7 @@ from cityforge.footage.film import (
     open_film,
     packets_of,
     picture_stream,
+    states_no_pts,
 )
 
 # Nearer than this the packets between two runs are read and dropped; further off it is sought.
@@ -52,13 +53,20 @@ class FilmIndex:
         return np.asarray((self.pts - self.zero) * self.time_base, np.float64)
 
 
-@lru_cache(maxsize=2)
 def read_index(path: Path) -> FilmIndex | None:
     """Index of a film, or None where its timestamps do not say enough to choose by them."""
+    about = path.stat()
+    return _read_index(path, about.st_mtime_ns, about.st_size)
+
+
+@lru_cache(maxsize=2)
+def _read_index(path: Path, changed_ns: int, size: int) -> FilmIndex | None:
     pts, key, shown = array("q"), array("b"), array("b")
     before = None
     with open_film(path) as container:
         stream = picture_stream(container, path)
+        if states_no_pts(stream):
+            return None
         time_base = float(stream.time_base)
         damage = Damage()
         for packet in packets_of(container, stream, damage, Clock(time_base, 0.0)):

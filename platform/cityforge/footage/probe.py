@@ -23,6 +23,7 @@ from cityforge.footage.film import (
     open_film,
     picture_stream,
     rate_of,
+    unreadable,
     upright_size,
 )
 
@@ -38,7 +39,6 @@ SCRIPTS = (
     (b"ffconcat", "an ffconcat script"),
     (b"v=0", "an SDP file"),
     (b"<?xml", "an XML file"),
-    (b"<MPD", "a DASH manifest"),
     (b"[playlist]", "a playlist"),
     (b"[Reference]", "a list of references"),
 )
@@ -178,12 +178,7 @@ def _probe_film(path: Path) -> Probe:
         with open_film(path) as container:
             return _probe_container(container, path)
     except (av.FFmpegError, MemoryError, ValueError, OverflowError) as error:
-        raise FootageError(
-            "a picture or a film",
-            found=f"neither, or a truncated one ({getattr(error, 'strerror', None) or error})",
-            where=str(path),
-            do="copy it again from its source",
-        ) from error
+        raise unreadable(path, error) from error
 
 
 def _script(path: Path) -> str | None:
@@ -191,6 +186,8 @@ def _script(path: Path) -> str | None:
     with path.open("rb") as stream:
         head = stream.read(4096)
     bare = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+    if bare[:1] == b"<" and b"<MPD" in bare:
+        return "a DASH manifest"
     for beginning, name in SCRIPTS:
         if bare[: len(beginning)].lower() == beginning.lower():
             return name
@@ -282,7 +279,7 @@ def _is_divisible(path: Path) -> bool:
 def _notes(container: Any, stream: Any, clock: Clock, damage: Damage, seen: _Seen) -> list[str]:
     """What else a person should know of a film."""
     found = []
-    streams = [each for each in container.streams.video if each.codec_context is not None]
+    streams = container.streams.video
     if len(streams) > 1:
         found.append(f"{len(streams)} video streams; number {stream.index} is read")
     if clock.jumps:
