@@ -98,7 +98,7 @@ class _UnderWay:
         """Store one frame: look at it, make it private, write it, describe it."""
         watcher = Watcher() if self.plan.still else self.watcher
         look = watcher.look(sample.bgr, sample.milliseconds / 1000)
-        phash = perceptual_hash(sample.bgr)
+        phash = perceptual_hash(watcher.grey)
         if self._is_duplicate(phash, "frozen" in look.faults):
             self.duplicates += 1
             return

@@ -10,19 +10,18 @@ from numpy.typing import NDArray
 HASH_POINTS, HASH_SIZE = 32, 8
 
 
-def perceptual_hash(bgr: NDArray[np.uint8]) -> str:
-    """64 bits of a picture (H, W, 3) uint8 as 16 hexadecimal digits.
+def perceptual_hash(grey: NDArray[np.uint8]) -> str:
+    """64 bits of a grey picture (H, W) uint8 as 16 hexadecimal digits.
 
-    Each bit says whether one of the lowest 8×8 frequencies of the grey picture at 32×32 (discrete
+    Each bit says whether one of the lowest 8×8 frequencies of the picture at 32×32 (discrete
     cosine transform) is above their median: C. Zauner, "Implementation and Benchmarking of
     Perceptual Image Hash Functions", 2010; the bits of `imagehash.phash`, whose scipy takes a
     second to import in every process.
     """
     import cv2
 
-    small = cv2.resize(bgr, (HASH_POINTS, HASH_POINTS), interpolation=cv2.INTER_AREA)
-    grey = cv2.cvtColor(small, cv2.COLOR_BGR2GRAY)
-    lowest = cv2.dct(grey.astype(np.float32))[:HASH_SIZE, :HASH_SIZE]
+    points = cv2.resize(grey, (HASH_POINTS, HASH_POINTS), interpolation=cv2.INTER_AREA)
+    lowest = cv2.dct(points.astype(np.float32))[:HASH_SIZE, :HASH_SIZE]
     lowest[0] *= np.sqrt(2)  # OpenCV scales the first row and column down; imagehash does not
     lowest[:, 0] *= np.sqrt(2)
     bits = (lowest > np.median(lowest)).ravel()

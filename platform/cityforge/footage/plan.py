@@ -126,7 +126,8 @@ def _of_film(
 
 def stretches_of(duration_s: float, sampling: Sampling) -> list[Stretch]:
     """Parts of a film, each about 150 frames where frames are taken every so many seconds."""
-    length = min(max(FRAMES_PER_SHARD * sampling.seconds, SHORTEST_STRETCH_S), LONGEST_STRETCH_S)
+    seconds = max(sampling.seconds, 1.0) if sampling.policy == "keyframes" else sampling.seconds
+    length = min(max(FRAMES_PER_SHARD * seconds, SHORTEST_STRETCH_S), LONGEST_STRETCH_S)
     if sampling.seconds > 0:
         length = math.ceil(length / sampling.seconds - 1e-9) * sampling.seconds
     offset = sampling.offset_s or 0.0

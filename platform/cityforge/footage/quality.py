@@ -90,6 +90,7 @@ class Watcher:
     """
 
     def __init__(self) -> None:
+        self.grey: NDArray[np.uint8] = np.zeros((1, 1), np.uint8)  # reduced, looked at last
         self._anchor: _Anchor | None = None
         self._thumbs: list[tuple[str, NDArray[np.uint8]]] = []  # lighting, (36, 64) luma
         self._usable = 0
@@ -105,6 +106,7 @@ class Watcher:
         import cv2
 
         grey, colours = _reduce(bgr)
+        self.grey = grey
         small = cv2.resize(grey, SMALL, interpolation=cv2.INTER_AREA)
         mean, deviation = cv2.meanStdDev(grey)
         _, edges = cv2.meanStdDev(cv2.Laplacian(grey, cv2.CV_16S))
