@@ -36,6 +36,7 @@ FOOTAGE = pa.schema(
         pa.field("divisible", pa.bool_()),  # its parts can be read each for itself
         pa.field("frames", pa.int64(), nullable=False),
         pa.field("errors", pa.int64(), nullable=False),  # packets or frames that did not decode
+        pa.field("partial", pa.int64()),  # frames that decode in part only
         pa.field("error_times", pa.list_(pa.float64())),  # s since the first frame; the first 100
         pa.field("notes", pa.list_(pa.string())),  # what else a person should know of the file
         pa.field("lighting", pa.string()),

@@ -135,7 +135,7 @@ def test_only_what_is_needed_is_decoded(film: Path) -> None:
     ],
 )
 def test_stretches_cover_a_film(seconds: float, duration: float, length: float) -> None:
-    found = stretches_of(duration, Sampling(policy="every", seconds=seconds))
+    found = stretches_of(duration, 10**6, Sampling(policy="every", seconds=seconds))
     assert found[0].begin == 0
     assert found[-1].end == float("inf")
     assert [each.end for each in found[:-1]] == [each.begin for each in found[1:]]

@@ -253,7 +253,8 @@ def test_black_pictures_are_no_background() -> None:
 
 def test_a_watcher_keeps_little_however_long_it_looks() -> None:
     watcher, _ = watch(crossing(400))
-    assert len(pickle.dumps(watcher)) < 64 * (64 * 36 + 200) + 160 * 90 + 2000
+    most = 64 * (64 * 36 + 200) + 160 * 90 + 640 * 360 + 2000
+    assert len(pickle.dumps(watcher)) < most
     assert watcher.background() is not None
 
 

@@ -58,7 +58,7 @@ class Redaction(Card):
 
     method: Literal["blur", "pixelate", "fill"]
     padding: Annotated[float, Field(ge=0, le=1)]  # of the box's size, on each side
-    hold_s: Annotated[float, Field(ge=0, le=5)]  # a find also covers frames this much away
+    hold_s: Annotated[float, Field(ge=0, le=2)]  # a find also covers frames this much away
     detectors: dict[Kind, OnnxDetector] | None = None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -45,9 +47,13 @@ def side_path(shard: Path) -> Path:
 
 
 def build_shard(plan: ShardPlan) -> Path:
-    """Write a shard and its side table unless both are there; returns the shard."""
+    """Write a shard and its side table unless both are there; returns the shard.
+
+    A side table that cannot be read is made anew, with its shard.
+    """
     side = side_path(plan.path)
-    if not (plan.path.exists() and side.exists()):
+    if not (plan.path.exists() and _is_readable(side)):
+        _work_alone()
         under_way = _UnderWay(plan)
         with begin_shard(plan.path) as shard:
             for frame_id, jpeg, sample in _originals(plan):
@@ -66,13 +72,12 @@ def read_side(shard: Path) -> Built:
         found = pq.read_table(side_path(shard))
         about = json.loads(found.schema.metadata[KEY])
         size = shard.stat().st_size
-    except (OSError, pa.ArrowInvalid, KeyError) as error:
+    except (OSError, pa.ArrowException, KeyError, TypeError, ValueError) as error:
         raise DataError(
             "a shard and its table", found=str(error), where=str(shard), do="ingest again"
         ) from error
     frames = found.replace_schema_metadata(FRAMES.metadata).cast(FRAMES)
-    last = max((row["offset"] + row["bytes"] for row in frames.select(["offset", "bytes"])
-                .to_pylist()), default=0)  # fmt: skip
+    last = pc.max(pc.add(frames["offset"], frames["bytes"])).as_py() or 0
     if size < last + 1024:  # two empty blocks end a tar file
         raise DataError(
             "a whole tar shard", found=f"{size} bytes", where=str(shard),
@@ -81,15 +86,30 @@ def read_side(shard: Path) -> Built:
     return Built(frames, about["background"], about["refused"], about["duplicates"])
 
 
+def _is_readable(side: Path) -> bool:
+    try:
+        return KEY in (pq.read_schema(side).metadata or {})
+    except (OSError, pa.ArrowException):
+        return False
+
+
+def _work_alone() -> None:
+    """In a worker OpenCV has one core: the work is spread over processes already."""
+    import cv2
+
+    if multiprocessing.parent_process() is not None:
+        cv2.setNumThreads(1)
+
+
 @dataclass
 class _UnderWay:
     plan: ShardPlan
     rows: list[dict[str, Any]] = field(default_factory=list)
     refused: list[dict[str, str]] = field(default_factory=list)
     duplicates: int = 0
-    watcher: Watcher = field(default_factory=Watcher)
 
     def __post_init__(self) -> None:
+        self.watcher = Watcher(keeps=self.plan.redactor is None)
         near = self.plan.sampling.near_duplicates
         self._frozen = False
         self._near = NearDuplicates(near) if near is not None and not self.plan.still else None
@@ -107,6 +127,8 @@ class _UnderWay:
         except FootageError as error:
             self.refused.append({"where": frame_id, "found": error.found})
             return
+        if self.plan.redactor is not None and not self.plan.still:
+            self.watcher.keep(_decoded(stored.jpeg, frame_id))  # nothing of the original stays
         offset = shard.add(f"{frame_id}.jpg", stored.jpeg)
         self.rows.append(
             {
@@ -177,7 +199,7 @@ def _originals(plan: ShardPlan) -> Iterator[tuple[str, bytes | None, Sample]]:
             )
         if plan.still:
             jpeg = still_jpeg(original.path) if plan.redactor is None else None
-            picture = _decoded(jpeg) if jpeg else still_bgr(original.path)
+            picture = _decoded(jpeg, str(original.path)) if jpeg else still_bgr(original.path)
             yield f"{original.footage_id}-0", jpeg, Sample(0, picture)
             continue
         hold = plan.privacy.redaction.hold_s if plan.redactor and plan.privacy.redaction else 0.0
@@ -187,12 +209,12 @@ def _originals(plan: ShardPlan) -> Iterator[tuple[str, bytes | None, Sample]]:
             yield f"{original.footage_id}-{sample.milliseconds}", None, sample
 
 
-def _decoded(jpeg: bytes) -> NDArray[np.uint8]:
+def _decoded(jpeg: bytes, where: str) -> NDArray[np.uint8]:
     import cv2
 
     picture = cv2.imdecode(
         np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
     )
     if picture is None:
-        raise DataError("a JPEG that decodes", found="another content")
+        raise DataError("a JPEG that decodes", found="another content", where=where)
     return picture  # type: ignore[no-any-return]

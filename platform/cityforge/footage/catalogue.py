@@ -223,6 +223,7 @@ def _row(card: Dataset, seen: Probe, stored: str, name: str, about: Recording) -
         "divisible": seen.divisible,
         "frames": seen.frames,
         "errors": seen.errors,
+        "partial": seen.partial,
         "error_times": list(seen.error_times),
         "notes": list(seen.notes),
         "lighting": about.lighting,

@@ -31,6 +31,7 @@ from cityforge.footage.film import (
     packets_of,
     picture_stream,
     states_no_pts,
+    unreadable,
 )
 
 # Nearer than this the packets between two runs are read and dropped; further off it is sought.
@@ -90,7 +91,7 @@ def _read_index(path: Path, changed_ns: int, size: int) -> FilmIndex | None:
     found = FilmIndex(
         np.array(pts, np.int64), keys, np.array(shown, np.bool_) & decodes, zero, time_base
     )
-    return found if _is_regular(found) else None
+    return found if _is_regular(found) and _begins_anew(path, found) else None
 
 
 def _first_shown(path: Path) -> int | None:
@@ -107,6 +108,16 @@ def _is_regular(index: FilmIndex) -> bool:
     gaps = np.diff(ordered)
     whole = bool(np.all(gaps > 0) and np.all(gaps * index.time_base <= LONGEST_GAP_S))
     return whole and bool(np.any(index.pts[index.shown] == index.zero))
+
+
+def _begins_anew(path: Path, index: FilmIndex) -> bool:
+    """Whether decoding can begin at the second keyframe.
+
+    In a film that is refreshed bit by bit (x264's intra-refresh, as low-latency cameras send it)
+    the packets that are marked so are only where recovering starts.
+    """
+    second = np.flatnonzero(index.key & index.shown)[1:2]
+    return second.size == 0 or any(True for _ in decode_chosen(path, index, index.pts[second]))
 
 
 def decode_chosen(
@@ -170,6 +181,9 @@ class _Reader:
         self._packets = self._demux()
         self._at = -1  # place of the packet read last
         self._order = np.argsort(index.pts)
+        # Some decoders (libdav1d) read skip_frame only when they are opened.
+        stream.codec_context.skip_frame = "DEFAULT"
+        stream.codec_context.open(strict=False)
 
     def frames(self, first: int, end: int, wanted: set[int], damaged: bool) -> Iterator[Any]:
         """Frames of the packets [first, end); those nobody needs are passed over."""
@@ -206,10 +220,21 @@ class _Reader:
         packets = self._demux()
         begun = next(packets, None)
         if begun is None or begun.size == 0 or self._place(begun) > first:
-            self._container.seek(int(self._index.pts[0]), stream=self._stream)
-            packets = self._demux()
-            begun = next(packets)
+            begun, packets = self._from_the_start()
         self._packets = _chain(begun, packets)
+
+    def _from_the_start(self) -> tuple[Any, Iterator[Any]]:
+        import av
+
+        try:
+            self._container.seek(int(self._index.pts[0]), stream=self._stream)
+        except av.FFmpegError as error:
+            raise unreadable(self._path, error) from error
+        packets = self._demux()
+        begun = next(packets, None)
+        if begun is None:
+            raise unreadable(self._path, EOFError("it ends before its first packet"))
+        return begun, packets
 
     def _place(self, packet: Any) -> int:
         ahead = self._at + 1

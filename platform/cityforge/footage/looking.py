@@ -12,12 +12,16 @@ from cityforge.footage.film import TOLERANCE_S
 
 TICK_S = 0.2
 LOOK_WIDTH, LOOK_HEIGHT = 160, 90
+# Looks before the first of a stretch that a judgement on it depends on.
+LOOKED_BACK = 3
+# Pictures further apart than this say nothing of what moves.
+LONGEST_LOOK_S = 2.0
 # A change of luma from which on a point counts as moved: above the noise of night pictures.
 MOVED_LUMA = 20
 
 
 class Looker:
-    """Judges the first frame of each tick against that of the tick before.
+    """Judges the first frame of each tick against the one it looked at before.
 
     `scene`: FFmpeg's scene score, the smaller of the mean difference of luma and of its change
     since the tick before, as a share of the full range (libavfilter/f_select.c).
@@ -31,6 +35,7 @@ class Looker:
         self._threshold = threshold
         self._reformatter: Any = VideoReformatter()
         self._tick = -1
+        self._moment = 0.0
         self._luma: NDArray[np.uint8] | None = None
         self._difference: float | None = None
 
@@ -39,12 +44,12 @@ class Looker:
         tick = math.floor((moment + TOLERANCE_S) / TICK_S)
         if tick == self._tick:
             return False
-        is_next = tick == self._tick + 1
-        self._tick = tick
+        near = moment - self._moment <= LONGEST_LOOK_S
+        self._tick, self._moment = tick, moment
         before, self._luma = self._luma, self._small(frame)
         if self._policy == "scene":
             return self._new_scene(before)
-        return before is not None and is_next and self._moves(before)
+        return before is not None and near and self._moves(before)
 
     def _new_scene(self, before: NDArray[np.uint8] | None) -> bool:
         import cv2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from bisect import bisect_left, insort
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -16,11 +17,14 @@ import pyarrow as pa
 from cityforge.cards.dataset import Dataset, Privacy, Sampling
 from cityforge.footage.slots import WHOLE, Quota, Stretch
 from cityforge.footage.stills import JPEG_QUALITY
+from cityforge.tables import FRAMES, VERSION_KEY
 
-# Raised with every change of code that takes other frames, or stores other bytes.
-SAMPLING_VERSION = 1
+# Raised with every change of code that takes other frames, stores other bytes, or describes them
+# otherwise (quality.py, near.py).
+VERSION = 1
 STILLS_PER_SHARD = 512
 FRAMES_PER_SHARD = 150
+LEAST_FRAMES = 10  # of film in a stretch
 SHORTEST_STRETCH_S, LONGEST_STRETCH_S = 20.0, 600.0
 
 
@@ -83,7 +87,7 @@ def plan_shards(
             batch = stills[camera][start : start + STILLS_PER_SHARD]
             kept = tuple(each for each in batch if each.footage_id not in barred)
             if kept:
-                digest = _digest([each.footage_id for each in kept], redactor, JPEG_QUALITY)
+                digest = _digest([each.footage_id for each in kept], redactor)
                 plans.append(ShardPlan(out / f"stills-{digest}.tar", kept, True, **common))
     return plans
 
@@ -107,12 +111,12 @@ def _of_film(
 ) -> list[ShardPlan]:
     sampling: Sampling = common["sampling"]
     whole = not row["divisible"]
-    stretches = [WHOLE] if whole else stretches_of(row["duration_s"], sampling)
-    damaged = bool(row["errors"])
+    stretches = [WHOLE] if whole else stretches_of(row["duration_s"], row["frames"], sampling)
+    damaged = bool(row["errors"] or row["partial"])
     plans = []
     for number, stretch in enumerate(stretches):
         digest = _digest(
-            SAMPLING_VERSION, JPEG_QUALITY, sampling.model_dump(mode="json"), asdict(stretch),
+            sampling.model_dump(mode="json"), asdict(stretch),
             asdict(quota) if quota else None, damaged, common["redactor"],
         )  # fmt: skip
         path = out / f"{original.footage_id}-{number:04d}-{digest}.tar"
@@ -124,13 +128,17 @@ def _of_film(
     return plans
 
 
-def stretches_of(duration_s: float, sampling: Sampling) -> list[Stretch]:
-    """Parts of a film, each about 150 frames where frames are taken every so many seconds."""
+def stretches_of(duration_s: float, frames: int, sampling: Sampling) -> list[Stretch]:
+    """Parts of a film, each about 150 frames where frames are taken every so many seconds.
+
+    A film with long holes has no more parts than it has tens of frames.
+    """
     seconds = max(sampling.seconds, 1.0) if sampling.policy == "keyframes" else sampling.seconds
     length = min(max(FRAMES_PER_SHARD * seconds, SHORTEST_STRETCH_S), LONGEST_STRETCH_S)
+    offset = sampling.offset_s or 0.0
+    length = max(length, (duration_s - offset) / max(1, frames // LEAST_FRAMES))
     if sampling.seconds > 0:
         length = math.ceil(length / sampling.seconds - 1e-9) * sampling.seconds
-    offset = sampling.offset_s or 0.0
     count = max(1, math.ceil((duration_s - offset) / length - 1e-6))
     edges = [0.0, *(offset + number * length for number in range(1, count)), math.inf]
     return [Stretch(begin, end) for begin, end in pairwise(edges)]
@@ -141,20 +149,38 @@ def _quotas(sampling: Sampling, rows: list[dict[str, Any]]) -> dict[str, Quota]:
     if sampling.per_hour is None:
         return {}
     found: dict[str, Quota] = {}
-    filled: dict[str, list[tuple[int, int]]] = {}
+    filled: dict[str, _Spans] = {}
     for row in rows:
         if is_still(row):
             continue
         started = row["started_at"]
         bare = Quota(sampling.per_hour, started)
         span = (bare.slot(0.0), bare.slot(row["duration_s"]))
-        before = filled.setdefault(str(row["camera"]), []) if started else []
-        blocked = tuple(each for each in before if each[0] <= span[1] and each[1] >= span[0])
-        found[str(row["footage_id"])] = Quota(sampling.per_hour, started, blocked)
-        before.append(span)
+        spans = filled.setdefault(str(row["camera"]), _Spans()) if started else _Spans()
+        found[str(row["footage_id"])] = Quota(sampling.per_hour, started, spans.meeting(span))
+        spans.add(span)
     return found
 
 
+class _Spans:
+    """Slots [first, last] of films, sorted by their first."""
+
+    def __init__(self) -> None:
+        self._spans: list[tuple[int, int]] = []
+        self._longest = 0
+
+    def add(self, span: tuple[int, int]) -> None:
+        insort(self._spans, span)
+        self._longest = max(self._longest, span[1] - span[0])
+
+    def meeting(self, span: tuple[int, int]) -> tuple[tuple[int, int], ...]:
+        """Those that share a slot with `span`."""
+        begin = bisect_left(self._spans, (span[0] - self._longest, 0))
+        end = bisect_left(self._spans, (span[1] + 1, 0))
+        return tuple(each for each in self._spans[begin:end] if each[1] >= span[0])
+
+
 def _digest(*parts: object) -> str:
-    text = json.dumps(parts, sort_keys=True, default=str)
+    table = FRAMES.metadata[VERSION_KEY].decode()
+    text = json.dumps([VERSION, JPEG_QUALITY, table, *parts], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:12]

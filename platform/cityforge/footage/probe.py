@@ -58,6 +58,7 @@ class Probe:
     rotation: int  # degrees counter-clockwise that are undone
     frames: int  # that decode
     errors: int  # packets that did not
+    partial: int  # frames that decode in part only
     error_times: tuple[float, ...]  # s since the first frame, at most 100
     duration_s: float  # 0 for a still
     fps: float | None
@@ -144,7 +145,7 @@ def _probe_still(path: Path) -> Probe | None:
         ) from error
     return Probe(
         "", True, codec, codec, mode, width, height, turn,
-        1, 0, (), 0.0, None, False, False, taken,
+        1, 0, 0, (), 0.0, None, False, False, taken,
     )  # fmt: skip
 
 
@@ -252,6 +253,7 @@ def _probe_container(container: Any, path: Path) -> Probe:
         seen.rotation,
         seen.frames,
         damage.errors,
+        seen.damaged,
         tuple(damage.times),
         seen.last + step,
         fps,

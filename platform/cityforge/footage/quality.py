@@ -89,7 +89,10 @@ class Watcher:
     What it says depends on the frames given alone.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, keeps: bool = True) -> None:
+        """Without `keeps` what is looked at leaves nothing behind, but for what `keep` is given."""
+        self._keeps = keeps
+        self._lighting = ""
         self.grey: NDArray[np.uint8] = np.zeros((1, 1), np.uint8)  # reduced, looked at last
         self._anchor: _Anchor | None = None
         self._thumbs: list[tuple[str, NDArray[np.uint8]]] = []  # lighting, (36, 64) luma
@@ -112,8 +115,9 @@ class Watcher:
         _, edges = cv2.meanStdDev(cv2.Laplacian(grey, cv2.CV_16S))
         fault = _unseen(grey)
         lighting = "night" if fault == "black" else _lighting(small, colours)
-        if not fault:
-            self._keep(lighting, small)
+        self._lighting = "" if fault else lighting
+        if self._keeps:
+            self._keep(self._lighting, small)
         still = self._rests(small, moment_s)
         return Look(
             sharpness=float(edges[0, 0] ** 2),
@@ -122,6 +126,13 @@ class Watcher:
             lighting=lighting,
             faults=(fault,) if fault else ("frozen",) if still else (),
         )
+
+    def keep(self, bgr: NDArray[np.uint8]) -> None:
+        """Let the background be made from this picture (H, W, 3), in place of the one looked at."""
+        import cv2
+
+        grey, _ = _reduce(bgr)
+        self._keep(self._lighting, cv2.resize(grey, SMALL, interpolation=cv2.INTER_AREA))
 
     def background(self) -> bytes | None:
         """The view without what moves in it: 64×36 uint8 luma, row by row (2304 bytes).
@@ -141,6 +152,8 @@ class Watcher:
         """Keep every n-th thumbnail, n doubled whenever there are too many."""
         import cv2
 
+        if not lighting:
+            return  # a fault: it shows no background
         if self._usable % self._every == 0:
             size = (THUMB_WIDTH, THUMB_HEIGHT)
             thumb = cv2.resize(small, size, interpolation=cv2.INTER_AREA)

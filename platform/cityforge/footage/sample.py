@@ -23,7 +23,7 @@ from cityforge.footage.film import (
     picture_stream,
 )
 from cityforge.footage.index import FilmIndex, decode_chosen, read_index
-from cityforge.footage.looking import TICK_S, Looker
+from cityforge.footage.looking import LOOKED_BACK, TICK_S, Looker
 from cityforge.footage.slots import WHOLE, Quota, Stretch, Taken
 
 # How much further than asked a neighbour may lie, where frames are far apart.
@@ -136,7 +136,7 @@ def _mark_ahead(
     firsts = np.flatnonzero(np.append(True, np.diff(slots) != 0)[: len(slots)])
     firsts = firsts[[ahead.takes(float(at)) for at in moments[order[firsts]]]]
     mains = order[firsts]
-    chosen = np.concatenate([mains, _neighbours(moments, shown, mains, sampling, hold_s)])
+    chosen = np.concatenate([mains, _neighbours(moments, shown, mains, hold_s)])
     frames = film.frames(index.pts[chosen])
     due = deque(
         (int(index.pts[place]), int(slot)) for place, slot in zip(mains, slots[firsts], strict=True)
@@ -146,13 +146,13 @@ def _mark_ahead(
 
     for pts, frame in frames:
         while due and due[0][0] < pts:  # this one did not decode
-            yield from _instead(film, by_slot, due.popleft(), taken)
+            yield from _instead(film, by_slot, due.popleft(), taken, hold_s)
         if due and due[0][0] == pts:
             due.popleft()
         moment = film.moment(pts)
         yield moment, frame, pts in main_pts and taken.takes(moment)
     while due:
-        yield from _instead(film, by_slot, due.popleft(), taken)
+        yield from _instead(film, by_slot, due.popleft(), taken, hold_s)
 
 
 def _instead(
@@ -160,21 +160,27 @@ def _instead(
     by_slot: tuple[NDArray[np.int64], NDArray[np.int64]],
     missing: tuple[int, int],
     taken: Taken,
+    hold_s: float,
 ) -> Iterator[tuple[float, Any, bool]]:
-    """The next candidate of the same slot that decodes, for one that does not."""
+    """The next candidate of the same slot that decodes, for one that does not; and around it."""
     order, slots = by_slot
-    others = film.index.pts[order[slots == missing[1]]]
-    for pts, frame in film.frames(others[others > missing[0]]):
-        moment = film.moment(pts)
-        yield moment, frame, taken.takes(moment)
+    places = order[slots == missing[1]]
+    later = film.index.pts[places] > missing[0]
+    found = next(film.frames(film.index.pts[places[later]]), None)
+    if found is None:
         return
+    moments, shown = film.index.moments, film.index.shown
+    place = np.flatnonzero(film.index.pts == found[0])
+    around = film.index.pts[_neighbours(moments, shown, place, hold_s)]
+    for pts, frame in film.frames(np.append(around, found[0])):
+        moment = film.moment(pts)
+        yield moment, frame, pts == found[0] and taken.takes(moment)
 
 
 def _neighbours(
     moments: NDArray[np.float64],
     shown: NDArray[np.bool_],
     mains: NDArray[np.int64],
-    sampling: Sampling,
     hold_s: float,
 ) -> NDArray[np.int64]:
     """Places of the frames at least `hold_s` before and behind each main one."""
@@ -184,24 +190,22 @@ def _neighbours(
     order = order[shown[order]]
     ordered = moments[order]
     at = moments[mains]
-    found = []
     later = np.searchsorted(ordered, at + hold_s - TOLERANCE_S)
-    found.append(order[later[later < len(order)]])
-    if sampling.policy == "every":  # before a keyframe lies a group that nothing else needs
-        earlier = np.searchsorted(ordered, at - hold_s + TOLERANCE_S, side="right") - 1
-        found.append(order[earlier[earlier >= 0]])
-    return np.concatenate(found)
+    earlier = np.searchsorted(ordered, at - hold_s + TOLERANCE_S, side="right") - 1
+    return np.concatenate([order[later[later < len(order)]], order[earlier[earlier >= 0]]])
 
 
 def _ticks_of(film: _Film, taken: Taken) -> Iterator[tuple[float, Any]]:
     """Frames at the ticks of a stretch, and as many ticks around it as looking needs."""
     moments = film.index.moments
-    inside = film.index.shown & (moments > taken.begin - 3 * TICK_S - REACH_S)
-    inside &= (moments > -TOLERANCE_S) & (moments < taken.end + taken.seconds + REACH_S + TICK_S)
+    inside = film.index.shown & (moments > -TOLERANCE_S)
+    inside &= moments < taken.end + taken.seconds + REACH_S + TICK_S
     order = np.argsort(moments)
     order = order[inside[order]]
     ticks = np.floor((moments[order] + TOLERANCE_S) / TICK_S)
     firsts = order[np.append(True, np.diff(ticks) != 0)[: len(ticks)]]
+    begin = int(np.searchsorted(moments[firsts], taken.begin - TOLERANCE_S))
+    firsts = firsts[max(0, begin - LOOKED_BACK) :]
     for pts, frame in film.frames(film.index.pts[firsts]):
         yield film.moment(pts), frame
 
@@ -226,7 +230,7 @@ def _with_neighbours(
             earlier = [f for m, f in past if moment - reach <= m <= moment - hold_s + TOLERANCE_S]
             waiting.append((moment, frame, earlier[-1] if earlier else None))
         past.append((moment, frame))
-        while past and past[0][0] < moment - reach:
-            past.popleft()
+        while len(past) > 1 and past[1][0] <= moment - hold_s + TOLERANCE_S:
+            past.popleft()  # a nearer one is far enough from all that come
     for at, held, before in waiting:
         yield at, held, before, None

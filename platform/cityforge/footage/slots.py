@@ -88,12 +88,17 @@ class Taken:
         milliseconds = round(moment * 1000)
         if slot <= self._last or milliseconds <= self._last_ms:
             return False
-        if self._quota:
-            part = self._quota.slot(moment)
-            if part == self._last_quota or not self._quota.is_free(part):
-                return False
-            if moment >= self.end:
-                return False
-            self._last_quota = part
-        self._last, self._last_ms = slot, milliseconds
+        self._last = slot  # whether the quota takes it or not
+        if self._quota and not self._within_quota(self._quota, moment):
+            return False
+        self._last_ms = milliseconds
+        return True
+
+    def _within_quota(self, quota: Quota, moment: float) -> bool:
+        part = quota.slot(moment)
+        if part == self._last_quota or not quota.is_free(part):
+            return False
+        if not math.isinf(self.end) and part >= quota.slot(self.end):
+            return False  # the next stretch's
+        self._last_quota = part
         return True
