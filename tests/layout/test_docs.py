@@ -59,6 +59,21 @@ def test_every_command_in_the_pages_is_one() -> None:
     assert checked >= 60
 
 
+def test_the_card_of_the_datasets_page_is_one() -> None:
+    from ruamel.yaml import YAML
+
+    from cityforge.cards.dataset import Privacy
+    from cityforge.cards.yaml_files import check
+
+    page = (ROOT / "datasets" / "README.md").read_text(encoding="utf-8")
+    match = re.search(r"^    privacy:\n(?:    .*\n)+", page, re.MULTILINE)
+    assert match
+    text = re.sub(r"sha256: \S+", "sha256: " + "a" * 64, match[0])
+    content = YAML(typ="safe").load(text)["privacy"]
+    card = check(Privacy, content, ROOT / "datasets" / "README.md")
+    assert card.redaction and card.redaction.detectors
+
+
 def test_settings_table_names_every_setting() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     named = set(re.findall(r"^\| `CITYFORGE_(\w+)`", text, re.MULTILINE))

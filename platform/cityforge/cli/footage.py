@@ -211,14 +211,35 @@ def show_one(
 
 
 @app.command("ingest")
-def ingest_stage(context: typer.Context, dataset: DatasetName) -> None:
+def ingest_stage(context: typer.Context, dataset: DatasetName, as_json: Json = False) -> None:
     """Take frames out of the footage by the card's policy, and make them private if it asks."""
     project, _ = open_project(context)
+    from cityforge.cli.expiry import leave_expired
     from cityforge.project import activate_dataset
 
     project.dataset(dataset)
     activate_dataset(project, dataset)
-    dvc(project, "repro", "--single-item", f"ingest@{dataset}")
+    leave_expired(project, dataset, quietly=as_json)
+    dvc(project, "repro", "--single-item", f"ingest@{dataset}", quietly=as_json)
+    if as_json:
+        show_json(_stored(project, dataset))
+
+
+def _stored(project: Project, dataset: str) -> dict[str, object]:
+    """What lies in the frames of a dataset."""
+    from cityforge.footage.ingest import FRAMES_TABLE, REFUSED_TABLE
+    from cityforge.tables import FRAMES, REJECTED, read_table
+
+    place = project.dataset_folder(dataset) / "frames"
+    frames = read_table(FRAMES, place / FRAMES_TABLE)
+    return {
+        "dataset": dataset,
+        "frames": frames.num_rows,
+        "files": len(frames["footage_id"].unique()),
+        "shards": len(frames["shard"].unique()),
+        "bytes": sum(frames["bytes"].to_pylist()),
+        "refused": read_table(REJECTED, place / REFUSED_TABLE).num_rows,
+    }
 
 
 app.command("record")(record)

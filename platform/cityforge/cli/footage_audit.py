@@ -68,13 +68,14 @@ def audit(
 ) -> None:
     """Look at stored frames with a second detector, and say what it still finds."""
     project, _ = open_project(context)
+    from datetime import UTC, datetime
+
     from cityforge.footage.audit import audit as look_again
-    from cityforge.footage.ingest import FRAMES_TABLE
     from cityforge.footage.shards import FrameStore
-    from cityforge.tables import FRAMES, read_table
+    from cityforge.footage.stored import lawful_frames
 
     card = project.dataset(dataset)
-    folder = project.dataset_folder(dataset) / "frames"
+    folder = project.dataset_folder(dataset)
     given = None
     if detector:
         given = describe_detector(
@@ -90,8 +91,11 @@ def audit(
         )
     kinds = [each.value for each in kind or []] or list(card.privacy.redact) or ["face"]
     detectors = second_detectors(card.privacy, kinds, given)
-    table = read_table(FRAMES, folder / FRAMES_TABLE)
-    store = FrameStore(folder, table)
+    stored = lawful_frames(card, folder, datetime.now(UTC))
+    if stored.note:
+        typer.echo(stored.note, err=True)
+    table = stored.frames
+    store = FrameStore(folder / "frames", table)
     with progress("audit", "frames") as advance:
         result = look_again(table, store, detectors, frames, seed, advance)
     by = [detector.name] if detector else ["OpenCV's cascades"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,23 +21,28 @@ def show_dataset(context: typer.Context, dataset: str, as_json: bool, sheet: Pat
     Without stored frames, the catalogue alone is shown.
     """
     project, _ = open_project(context)
-    from cityforge.footage.catalogue import read_catalogue
     from cityforge.footage.ingest import FRAMES_TABLE
+    from cityforge.footage.seals import read_with_seals
     from cityforge.footage.shards import FrameStore
     from cityforge.footage.sheet import write_sheet
+    from cityforge.footage.stored import lawful_frames, part
     from cityforge.footage.summary import summarise
-    from cityforge.tables import FRAMES, read_table
+    from cityforge.tables import FRAMES
 
     card = project.dataset(dataset)
     folder = project.dataset_folder(dataset)
-    footage = read_catalogue(folder)
-    table = folder / "frames" / FRAMES_TABLE
-    frames = read_table(FRAMES, table) if table.is_file() else FRAMES.empty_table()
-    cameras = summarise(footage, frames)
+    now, place = datetime.now(UTC), folder / "frames"
+    if (place / FRAMES_TABLE).is_file():
+        stored = lawful_frames(card, folder, now)
+    else:
+        stored = part(card, read_with_seals(folder), FRAMES.empty_table(), now, None)
+    if stored.note:
+        typer.echo(stored.note, err=True)
+    cameras = summarise(stored.footage, stored.frames)
     page: Path | None = None
-    if frames.num_rows or sheet:
+    if stored.frames.num_rows or sheet:
         page = sheet or project.work / "sheets" / f"{dataset}.html"
-        write_sheet(page, card, footage, frames, FrameStore(table.parent, frames))
+        write_sheet(page, card, stored, FrameStore(place, stored.frames))
     if as_json:
         named = str(page) if page else None
         show_json(
@@ -44,8 +50,9 @@ def show_dataset(context: typer.Context, dataset: str, as_json: bool, sheet: Pat
         )
         return
     show([_line(each) for each in cameras], False, f"no footage yet: {_add(dataset)}")
-    if cameras and not frames.num_rows:
-        typer.echo("no frames are stored yet, so this is what the catalogue says")
+    if cameras and not stored.frames.num_rows:
+        none = "no frame may be shown" if stored.note else "no frames are stored yet"
+        typer.echo(f"{none}, so this is what the catalogue says")
     if page:
         typer.echo(f"contact sheet: {page}")
 

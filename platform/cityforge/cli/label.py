@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cityforge.cli.expiry import leave_expired
 from cityforge.cli.surroundings import DatasetName, Json, dvc, open_project, show_json
 
 if TYPE_CHECKING:
+    from cityforge.cards.dataset import Dataset
+    from cityforge.footage.stored import LawfulFrames
     from cityforge.labeling.intake import Intake
     from cityforge.labeling.matching import FramesOfFilm
     from cityforge.project import Project
@@ -73,12 +76,10 @@ def import_into_dataset(
 ) -> Intake:
     """Import labels; the frames they speak of are brought up to date before."""
     from cityforge.errors import LabelError
-    from cityforge.footage.catalogue import catalogue_path, read_catalogue
-    from cityforge.footage.ingest import FRAMES_TABLE
+    from cityforge.footage.catalogue import catalogue_path
     from cityforge.labeling.formats.registry import read
     from cityforge.labeling.intake import take_in
     from cityforge.project import activate_dataset
-    from cityforge.tables import FRAMES, read_table
 
     card = project.dataset(dataset)
     folder = project.dataset_folder(dataset)
@@ -91,12 +92,25 @@ def import_into_dataset(
             do=f"cityforge footage add {dataset} PATH",
         )
     activate_dataset(project, dataset)
+    leave_expired(project, dataset, last="ingest", quietly=True)
     dvc(project, "repro", "--single-item", f"ingest@{dataset}", quietly=True)
-    frames = read_table(FRAMES, folder / "frames" / FRAMES_TABLE)
-    result = take_in(card, folder, labels, read_catalogue(folder), frames, film)
+    stored = _lawful(card, folder)
+    result = take_in(card, folder, labels, stored.footage, stored.frames, film)
     if versioned:
         dvc(project, "add", f"datasets/{dataset}/labels", quietly=True)
     return result
+
+
+def _lawful(card: Dataset, folder: Path) -> LawfulFrames:
+    """The frames that labels may speak of; how many are left out is said."""
+    from datetime import UTC, datetime
+
+    from cityforge.footage.stored import lawful_frames
+
+    stored = lawful_frames(card, folder, datetime.now(UTC))
+    if stored.note:
+        typer.echo(stored.note, err=True)
+    return stored
 
 
 def _of_film(film: str, number: str, per_second: float) -> FramesOfFilm:
@@ -130,12 +144,9 @@ def export(
     """Write the labels of a dataset in another format."""
     project, _ = open_project(context)
     from cityforge.errors import LabelError
-    from cityforge.footage.catalogue import read_catalogue
-    from cityforge.footage.ingest import FRAMES_TABLE
     from cityforge.labeling.formats.registry import find, write
     from cityforge.labeling.intake import labels_path, read_labels
     from cityforge.labeling.outgoing import give_out
-    from cityforge.tables import FRAMES, read_table
 
     find(format_name)
     card = project.dataset(dataset)
@@ -147,10 +158,11 @@ def export(
             where=f"dataset '{dataset}'",
             do=f"cityforge label import {dataset} FILE",
         )
-    frames = read_table(FRAMES, folder / "frames" / FRAMES_TABLE)
-    labels = give_out(
-        dataset, card.class_names, read_catalogue(folder), frames, read_labels(folder)
-    )
+    stored, known = _lawful(card, folder), read_labels(folder)
+    labels = give_out(dataset, card.class_names, stored.footage, stored.frames, known)
+    kept_back = known.num_rows - known.column("class").null_count - len(labels.boxes)
+    if kept_back:
+        typer.echo(f"{kept_back} boxes of frames that may not be used left out", err=True)
     files = write(labels, path, format_name)
     if as_json:
         show_json({"boxes": len(labels.boxes), "images": len(labels.images), "files": files})

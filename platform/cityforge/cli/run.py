@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cityforge.cli.expiry import leave_expired
 from cityforge.cli.surroundings import AlgorithmName, Json, dvc, open_project, show_json
 
 if TYPE_CHECKING:
@@ -74,35 +75,11 @@ def run_algorithm(
             )
     if activate(project, algorithm) and not quietly:
         typer.echo(f"{algorithm} is now active (params.yaml)")
-    _leave_expired(project, card.dataset, quietly=quietly)
+    leave_expired(project, card.dataset, quietly=quietly)
     last = stage or STAGES[-1]
     owner = card.dataset if last in OF_DATASET else algorithm
     words = ["repro", f"{last}@{owner}"]
     dvc(project, *words, *(["--force"] if force else []), quietly=quietly)
-
-
-def _leave_expired(project: Project, dataset: str, *, quietly: bool) -> None:
-    """Time passes without a change of any file: make the frames anew that hold what has expired."""
-    from datetime import UTC, datetime
-
-    from cityforge.footage.ingest import FRAMES_TABLE
-    from cityforge.footage.lawful import barred
-    from cityforge.footage.seals import read_with_seals
-    from cityforge.tables import FRAMES, read_table
-
-    folder = project.dataset_folder(dataset)
-    for stage, path in (
-        ("ingest", folder / "frames" / FRAMES_TABLE),
-        ("snapshot", folder / "snapshot" / FRAMES_TABLE),
-    ):
-        if not path.is_file():
-            continue
-        shut = barred(read_with_seals(folder), datetime.now(UTC))
-        stale = shut.keys() & set(read_table(FRAMES, path)["footage_id"].to_pylist())
-        if stale:
-            if not quietly:
-                typer.echo(f"{stage}: made anew without {len(stale)} expired or withdrawn files")
-            dvc(project, "repro", "--force", "--single-item", f"{stage}@{dataset}", quietly=quietly)
 
 
 def _set_parameters(

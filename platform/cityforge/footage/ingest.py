@@ -12,13 +12,15 @@ import pyarrow.compute as pc
 
 from cityforge.cards.dataset import Dataset
 from cityforge.compute import map_in_processes
-from cityforge.errors import DataError
+from cityforge.errors import CityforgeError, DataError
 from cityforge.footage.build import Built, build_shard, read_side, side_path
+from cityforge.footage.catalogue import alone_with
 from cityforge.footage.faults import judge_cameras
 from cityforge.footage.lawful import barred as barred_footage
 from cityforge.footage.near import without_near_duplicates
 from cityforge.footage.plan import ShardPlan, is_still, plan_shards
 from cityforge.footage.redact import redactor_digest
+from cityforge.footage.seals import read_with_seals
 from cityforge.tables import FRAMES, REJECTED, from_rows, write_table
 
 FRAMES_TABLE = "frames.parquet"
@@ -67,20 +69,51 @@ def ingest(
             where=f"dataset '{card.name}'",
             do=f"cityforge footage add {card.name} PATH",
         )
-    barred = barred_footage(footage, now or datetime.now(UTC))
+    moment = now or datetime.now(UTC)
     redactor = redactor_digest(card.privacy, folder)
-    plans = plan_shards(card, folder, footage, set(barred), out, redactor)
+    barred = barred_footage(footage, moment)
+    while True:
+        plans = plan_shards(card, folder, footage, set(barred), out, redactor)
+        try:
+            built = _build(plans, workers, progress)
+        except (CityforgeError, OSError):
+            late = _barred_meanwhile(folder, barred, footage, moment)
+            if not late:
+                raise
+            barred |= late  # a withdrawal took originals or shards away: go on without them
+            continue
+        frames, again = _gather(card, footage, built)
+        with alone_with(folder):  # who withdraws from here on finds the table as it is then
+            late = _barred_meanwhile(folder, barred, footage, moment)
+            if not late:
+                refused = _refused(built)
+                _drop_strays(out, plans)
+                write_table(refused, REJECTED, out / REFUSED_TABLE)
+                write_table(frames, FRAMES, out / FRAMES_TABLE)
+                break
+        barred |= late
+    return Ingested(frames, refused, again + sum(e.duplicates for e in built.values()), barred)
+
+
+def _build(
+    plans: list[ShardPlan], workers: int, progress: Callable[[int, int], None] | None
+) -> dict[str, Built]:
+    """What stands beside each shard, by the shard's name; those that are missing are written."""
     built: dict[str, Built] = {}
     for done, path in enumerate(map_in_processes(build_shard, plans, workers), start=1):
         built[path.name] = read_side(path)
         if progress:
             progress(done, len(plans))
-    frames, again = _gather(card, footage, built)
-    refused = _refused(built)
-    _drop_strays(out, plans)
-    write_table(refused, REJECTED, out / REFUSED_TABLE)
-    write_table(frames, FRAMES, out / FRAMES_TABLE)
-    return Ingested(frames, refused, again + sum(e.duplicates for e in built.values()), barred)
+    return built
+
+
+def _barred_meanwhile(
+    folder: Path, barred: dict[str, str], footage: pa.Table, moment: datetime
+) -> dict[str, str]:
+    """Footage that was withdrawn since `barred` was known, and why."""
+    ids = set(footage.column("footage_id").to_pylist()) - barred.keys()
+    stored = barred_footage(read_with_seals(folder), moment)
+    return {footage_id: why for footage_id, why in stored.items() if footage_id in ids}
 
 
 def _gather(card: Dataset, footage: pa.Table, built: dict[str, Built]) -> tuple[pa.Table, int]:

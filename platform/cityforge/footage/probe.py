@@ -26,9 +26,9 @@ from cityforge.footage.film import (
     unreadable,
     upright_size,
 )
+from cityforge.footage.recordings import is_plausible
+from cityforge.footage.stills import depth_of, open_still
 
-# Formats that Pillow opens; each is one frame. Its MPO (several JPEGs) opens as JPEG.
-STILLS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
 READ_AT_ONCE = 1 << 20
 # A rate is variable where more than this share of the distances between frames is further than
 # this share from their median.
@@ -119,7 +119,7 @@ def _probe_still(path: Path) -> Probe | None:
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
-        with Image.open(path, formats=STILLS) as image:
+        with open_still(path) as image:
             if image.width * image.height > MOST_PIXELS:
                 raise FootageError(
                     f"at most {MOST_PIXELS:,} pixels",
@@ -129,10 +129,11 @@ def _probe_still(path: Path) -> Probe | None:
             if image.format == "JPEG" and _goes_on(path, image):
                 return None
             codec, mode = str(image.format).lower(), image.mode
-            taken = _taken_at(image)
+            taken, notes = _plausible(_taken_at(image))
             turn = {3: 180, 6: -90, 8: 90}.get(image.getexif().get(0x0112, 1), 0)
             upright = ImageOps.exif_transpose(image)  # decodes: a truncated file fails here
             width, height = upright.size
+            notes += _depth_notes(upright, path)
     except UnidentifiedImageError:
         return None
     except (OSError, SyntaxError, ValueError, EOFError, OverflowError) as error:
@@ -145,8 +146,21 @@ def _probe_still(path: Path) -> Probe | None:
         ) from error
     return Probe(
         "", True, codec, codec, mode, width, height, turn,
-        1, 0, 0, (), 0.0, None, False, False, taken,
+        1, 0, 0, (), 0.0, None, False, False, taken, notes,
     )  # fmt: skip
+
+
+def _depth_notes(image: Any, path: Path) -> tuple[str, ...]:
+    """What a person should know of a picture's depth; refuses one that has no known scale."""
+    depth = depth_of(image)
+    if depth is None:
+        raise FootageError(
+            "a picture of 8 or 16 bits a channel",
+            found=f"one of mode {image.mode} whose range is not known",
+            where=str(path),
+            do="save it with 8 bits a channel",
+        )
+    return (f"32 bits a pixel; read as {depth} bits",) if image.mode == "I" else ()
 
 
 def _goes_on(path: Path, image: Any) -> bool:
@@ -154,6 +168,13 @@ def _goes_on(path: Path, image: Any) -> bool:
     if path.suffix.lower() not in (".mjpeg", ".mjpg"):
         return False
     return bool(image.width * image.height <= MOST_PIXELS)
+
+
+def _plausible(moment: datetime | None) -> tuple[datetime | None, tuple[str, ...]]:
+    """The time that a file states, or none where it cannot be so, and a note that says it."""
+    if moment is None or is_plausible(moment):
+        return moment, ()
+    return None, (f"it says that it is of the year {moment.year}; its time is taken as unknown",)
 
 
 def _taken_at(image: object) -> datetime | None:
@@ -229,20 +250,21 @@ def _probe_container(container: Any, path: Path) -> Probe:
     clock, damage, seen = clock_of(stream), Damage(), _Seen()
     for moment, frame in decode_film(container, stream, damage, clock):
         seen.see(moment, frame)
-    if seen.frames == 0:
+    width, height = seen.size if seen.frames else (stream.width or 0, stream.height or 0)
+    if width * height > MOST_PIXELS:
         raise FootageError(
-            "a film with a frame that decodes",
-            found=f"{damage.errors} broken packets",
-            where=str(path),
+            f"at most {MOST_PIXELS:,} pixels", found=f"{width}×{height}", where=str(path)
         )
-    if seen.size[0] * seen.size[1] > MOST_PIXELS:
+    if seen.frames == seen.damaged:
         raise FootageError(
-            f"at most {MOST_PIXELS:,} pixels",
-            found=f"{seen.size[0]}×{seen.size[1]}",
+            "a film with a frame that decodes whole",
+            found=f"{damage.errors} broken packets and {seen.damaged} frames in part",
             where=str(path),
+            do="copy it again from its source",
         )
     fps = rate_of(stream)
     step = 1 / fps if fps else seen.last / max(seen.frames - 1, 1)
+    recorded, dated = _plausible(_recorded_at(container.metadata))
     return Probe(
         "",
         False,
@@ -259,8 +281,8 @@ def _probe_container(container: Any, path: Path) -> Probe:
         fps,
         _is_uneven(seen.steps),
         _is_divisible(path),
-        _recorded_at(container.metadata),
-        tuple(_notes(container, stream, clock, damage, seen)),
+        recorded,
+        (*_notes(container, stream, clock, damage, seen), *dated),
     )
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import csv
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from cityforge.errors import InputError, NameUnknown, suggest
 
@@ -18,6 +19,8 @@ COLUMNS = (
     "lawful_basis",
     "retain_until",
 )
+# Footage is of a time between these: no other is meant, and tables could not hold every one.
+EARLIEST, TOO_LATE = datetime(1970, 1, 1, tzinfo=UTC), datetime(2101, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -32,33 +35,24 @@ class Recording:
     retain_until: datetime | None = None  # None: by the card's retention_days
 
 
+def completed(about: Recording, common: Recording) -> Recording:
+    """What is said of one file, and where that says nothing, what is said of all."""
+    names = [each.name for each in fields(Recording)]
+    return Recording(**{name: getattr(about, name) or getattr(common, name) for name in names})
+
+
 def read_recordings(path: Path) -> dict[str, Recording]:
     """Read a CSV with the columns file and camera; the others of `COLUMNS` are free.
 
     Raises:
-        InputError: no UTF-8, a missing or unknown column, a doubled file, or a time that is
-            none, with its line.
+        InputError: no UTF-8, no CSV, a missing or unknown column, a cell too many, a doubled
+            file, or a time that is none, with its line.
     """
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            reader = csv.DictReader(stream)
-            rows = list(reader)
-    except UnicodeDecodeError as error:
-        raise InputError(
-            "UTF-8 text",
-            found=f"byte {error.start} that is none",
-            where=str(path),
-            do="save it as CSV UTF-8",
-        ) from error
-    for name in reader.fieldnames or ():
-        if name not in COLUMNS:
-            raise InputError(
-                f"columns of {', '.join(COLUMNS)}", found=f"'{name}'", where=str(path),
-                do=suggest(name, COLUMNS),
-            )  # fmt: skip
     found: dict[str, Recording] = {}
-    for line, row in enumerate(rows, start=2):
+    for line, row in _rows(path):
         where = f"{path} line {line}"
+        if None in row:
+            raise InputError("a cell for each column", found=f"also {row[None]}", where=where)
         if not row.get("file") or not row.get("camera"):
             raise InputError("the columns file and camera", where=where)
         if row["file"] in found:
@@ -74,19 +68,58 @@ def read_recordings(path: Path) -> dict[str, Recording]:
     return found
 
 
+def _rows(path: Path) -> list[tuple[int, dict[Any, Any]]]:
+    """Each row with the line that it ends on; cells beyond the columns stand under None."""
+    with path.open(encoding="utf-8-sig", newline="") as stream:
+        reader = csv.DictReader(stream)
+        try:
+            rows = [(reader.line_num, row) for row in reader]
+        except UnicodeDecodeError as error:
+            raise InputError(
+                "UTF-8 text",
+                found=f"byte {error.start} that is none",
+                where=str(path),
+                do="save it as CSV UTF-8",
+            ) from error
+        except csv.Error as error:
+            where = f"{path} line {reader.reader.line_num}"
+            raise InputError("a CSV", found=str(error), where=where) from error
+    for name in reader.fieldnames or ():
+        if name not in COLUMNS:
+            raise InputError(
+                f"columns of {', '.join(COLUMNS)}", found=f"'{name}'", where=str(path),
+                do=suggest(name, COLUMNS),
+            )  # fmt: skip
+    return rows
+
+
 def hold_against(recordings: dict[str, Recording], names: list[str], path: Path) -> None:
     """Every file that the CSV names is among those that are added.
 
     Raises:
         NameUnknown: one is not.
     """
+    added = set(names)
     for name in recordings:
-        if name not in names:
+        if name not in added:
             raise NameUnknown("a file that is added", name, names, where=str(path))
 
 
+def is_plausible(moment: datetime) -> bool:
+    """Whether footage can be of this moment, or be kept until then.
+
+    >>> is_plausible(datetime(2026, 3, 2, tzinfo=UTC)), is_plausible(datetime(1, 1, 1, tzinfo=UTC))
+    (True, False)
+    """
+    return EARLIEST <= moment < TOO_LATE
+
+
 def parse_time(text: str, where: str) -> datetime | None:
-    """An ISO 8601 time, UTC when it names no zone; nothing gives None."""
+    """An ISO 8601 time, UTC when it names no zone; nothing gives None.
+
+    Raises:
+        InputError: no time, or none of the years 1970 to 2100.
+    """
     if not text:
         return None
     try:
@@ -95,4 +128,7 @@ def parse_time(text: str, where: str) -> datetime | None:
         raise InputError(
             "a time such as 2026-03-02T09:00:00Z", found=f"'{text}'", where=where
         ) from error
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    if not is_plausible(moment):
+        raise InputError("a time of the years 1970 to 2100", found=f"'{text}'", where=where)
+    return moment

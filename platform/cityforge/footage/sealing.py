@@ -33,6 +33,7 @@ from cityforge.footage.seals import (
 )
 from cityforge.tables import FOOTAGE, write_table
 
+CLOCKS_APART_S = 2.0  # a file's time and a process's start, by which they may differ
 STILLS = "stills-"  # how the names of shards begin that many stills share
 
 
@@ -111,6 +112,7 @@ def _seal_frames(folder: Path, ids: set[str]) -> None:
         if stills:
             side_path(shard).unlink(missing_ok=True)
             shard.unlink()  # last: while it stands, a second call finds the stills in it
+    _clear_leftovers(stored)
     for path in _named_after(stored, ids, "-"):
         _move(path, sealed_folder(folder, path.name.partition("-")[0]) / path.name)
 
@@ -198,6 +200,29 @@ def _named_after(folder: Path, ids: set[str], mark: str) -> list[Path]:
         else:
             found.append(path)
     return found
+
+
+def _clear_leftovers(stored: Path) -> None:
+    """Remove what killed writers left half written: the stills in it are not told by its name.
+
+    A writer that still runs finds out of the withdrawal itself; see `ingest`.
+    """
+    for path in stored.glob(".*"):
+        writer = path.suffix[1:]
+        if path.is_file() and not (writer.isdecimal() and _writes_still(int(writer), path)):
+            path.unlink(missing_ok=True)
+
+
+def _writes_still(process: int, path: Path) -> bool:
+    """Whether the process lives, and is not a later one with the same number."""
+    import psutil
+
+    try:
+        writer = psutil.Process(process)
+        lives = writer.status() != psutil.STATUS_ZOMBIE
+        return bool(lives and writer.create_time() <= path.stat().st_mtime + CLOCKS_APART_S)
+    except (psutil.NoSuchProcess, FileNotFoundError):
+        return False
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -5,16 +5,19 @@ from __future__ import annotations
 import io
 import os
 import tarfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache, partial
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
 from cityforge.errors import DataError
 
 END = bytes(2 * tarfile.BLOCKSIZE)
+OPEN_SHARDS = 128  # at once; a process may open 1024 files on most machines
 
 
 @dataclass(frozen=True)
@@ -93,7 +96,7 @@ def _hold_against_end(path: Path, offset: int) -> None:
 
 
 class FrameStore:
-    """Reads stored JPEGs by frame id, through any number of forked or spawned workers."""
+    """Reads stored JPEGs by frame id, through any number of threads and of workers."""
 
     def __init__(self, folder: Path, frames: pa.Table) -> None:
         self.folder = folder
@@ -102,7 +105,7 @@ class FrameStore:
             frame_id: (shard, offset, length)
             for frame_id, shard, offset, length in zip(*columns.values(), strict=True)
         }
-        self._open: dict[tuple[int, str], int] = {}
+        self._opened = _opener(folder)
 
     def read(self, frame_id: str) -> bytes:
         """The stored JPEG of a frame.
@@ -113,28 +116,41 @@ class FrameStore:
         if frame_id not in self._at:
             raise DataError("a stored frame", found=f"'{frame_id}'", where=str(self.folder))
         shard, offset, length = self._at[frame_id]
-        data = os.pread(self._descriptor(shard), length, offset)
+        data = self._opened(shard, os.getpid()).read(length, offset)
         if len(data) != length:
             raise DataError(
                 f"{length} bytes at {offset}", found=str(len(data)), where=str(self.folder / shard)
             )
         return data
 
-    def _descriptor(self, shard: str) -> int:
-        key = (os.getpid(), shard)  # a descriptor is not shared with a forked worker
-        if key not in self._open:
-            try:
-                self._open[key] = os.open(self.folder / shard, os.O_RDONLY)
-            except FileNotFoundError as error:
-                raise DataError(
-                    "a shard", found="no file", where=str(self.folder / shard), do="ingest again"
-                ) from error
-        return self._open[key]
-
     def __getstate__(self) -> dict[str, object]:
-        return {"folder": self.folder, "_at": self._at, "_open": {}}
+        return {"folder": self.folder, "_at": self._at}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._opened = _opener(self.folder)
+
+
+class _OpenShard:
+    """A shard that is closed once nobody holds it, even while a reader lets another one go."""
+
+    def __init__(self, folder: Path, name: str, process: int) -> None:
+        self._process = process  # a forked worker opens its own, and closes no other
+        try:
+            self._descriptor = os.open(folder / name, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError as error:
+            raise DataError(
+                "a shard", found="no file", where=str(folder / name), do="ingest again"
+            ) from error
+
+    def read(self, length: int, offset: int) -> bytes:
+        return os.pread(self._descriptor, length, offset)
 
     def __del__(self) -> None:
-        for (process, _), descriptor in getattr(self, "_open", {}).items():
-            if process == os.getpid():
-                os.close(descriptor)
+        if hasattr(self, "_descriptor") and self._process == os.getpid():
+            os.close(self._descriptor)
+
+
+def _opener(folder: Path) -> Callable[[str, int], _OpenShard]:
+    """Opens shards of a folder by name and process; those that were read last stay open."""
+    return lru_cache(maxsize=OPEN_SHARDS)(partial(_OpenShard, folder))

@@ -14,17 +14,16 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-
 from cityforge.cards.dataset import Camera, Dataset
 from cityforge.errors import DataError
+from cityforge.footage.plan import is_still
 from cityforge.footage.shards import FrameStore
+from cityforge.footage.stored import LawfulFrames
 from cityforge.footage.summary import (
     FAULTS,
     LIGHTINGS,
     CameraSummary,
     frames_of,
-    is_still,
     length,
     summarise,
 )
@@ -71,34 +70,33 @@ class CameraPage:
     timeline: list[Part]
     shots: list[Shot]
     worst: list[tuple[str, int, list[Shot]]]  # fault, frames that have it, some of them
-    unredacted: int  # frames that are not shown
+    barred: int  # frames that are not shown, as their footage was withdrawn or has expired
+    unredacted: int  # frames that are not shown, as they did not pass the redaction
 
 
 def write_sheet(
     path: Path,
     card: Dataset,
-    footage: pa.Table,
-    frames: pa.Table,
+    stored: LawfulFrames,
     store: FrameStore,
     per_camera: int = PER_CAMERA,
 ) -> Path:
     """Write one self-contained page: no network, no script, prints well.
 
-    Only stored frames are shown, never originals; where the card asks for redaction, only those
-    that passed it. Nothing is shown of footage that was withdrawn.
+    Only stored frames that may be used are shown, never originals; of the others it says how
+    many there are.
 
     Args:
         path: where the page goes; it is replaced as a whole.
         card: the dataset's card; its cameras come in its order.
-        footage: table FOOTAGE.
-        frames: table FRAMES.
+        stored: what may be shown, and what may not.
         store: reads the frames.
         per_camera: pictures of each camera, spread over its recording.
 
     Raises:
         DataError: a frame that cannot be read.
     """
-    page = _render(card, _camera_pages(card, footage, frames, store, per_camera))
+    page = _render(card, _camera_pages(card, stored, store, per_camera))
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -110,32 +108,32 @@ def write_sheet(
 
 
 def _camera_pages(
-    card: Dataset, footage: pa.Table, frames: pa.Table, store: FrameStore, per_camera: int
+    card: Dataset, stored: LawfulFrames, store: FrameStore, per_camera: int
 ) -> list[CameraPage]:
-    summaries = {each.camera: each for each in summarise(footage, frames)}
+    footage = stored.footage
+    summaries = {each.camera: each for each in summarise(footage, stored.frames)}
     originals = {row["footage_id"]: row for row in footage.select(_ORIGINAL).to_pylist()}
-    must_be_redacted = bool(card.privacy.redact)
     pages = []
     for camera in _cameras(card, list(summaries)):
-        rows = frames_of(camera.name, footage, frames.select(_SHOWN)).to_pylist()
+        rows = frames_of(camera.name, footage, stored.frames.select(_SHOWN)).to_pylist()
         for row in rows:
             row["original"] = originals[row["footage_id"]]
-        rows = sorted((row for row in rows if not row["original"]["withdrawn_at"]), key=_order)
-        shown = [row for row in rows if row["redacted_by"] or not must_be_redacted]
+        rows = sorted(rows, key=_order)
         pages.append(
             CameraPage(
                 camera=camera,
                 summary=summaries.get(camera.name),
                 timeline=_timeline(rows),
-                shots=[_shot(row, store) for row in spread(shown, per_camera)],
-                worst=_worst_shots(shown, store),
-                unredacted=len(rows) - len(shown),
+                shots=[_shot(row, store) for row in spread(rows, per_camera)],
+                worst=_worst_shots(rows, store),
+                barred=frames_of(camera.name, footage, stored.barred).num_rows,
+                unredacted=frames_of(camera.name, footage, stored.unredacted).num_rows,
             )
         )
     return pages
 
 
-_ORIGINAL = ["footage_id", "name", "duration_s", "fps", "withdrawn_at"]
+_ORIGINAL = ["footage_id", "name", "duration_s", "fps"]
 _SHOWN = [
     *("frame_id", "footage_id", "pts_s", "captured_at", "sharpness", "brightness", "contrast"),
     *("lighting", "faults", "redacted_by"),

@@ -10,6 +10,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from cityforge.footage.plan import is_still
+
 LIGHTINGS = ("day", "night", "infrared")
 FAULTS = ("black", "covered", "frozen", "moved", "out_of_focus")
 
@@ -99,11 +101,6 @@ def length(hours: float) -> str | None:
     if hours * 60 < 1.5:
         return f"{hours * 3600:.0f} s"
     return f"{hours * 60:.1f} min" if hours < 1.5 else f"{hours:.1f} h"
-
-
-def is_still(film: dict[str, Any]) -> bool:
-    """Whether a row of FOOTAGE is a still photograph."""
-    return bool(film["duration_s"] == 0 and film["fps"] is None)
 
 
 def _spans(films: list[dict[str, Any]]) -> list[tuple[datetime, datetime]]:

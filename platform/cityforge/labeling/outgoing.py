@@ -6,6 +6,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from cityforge.errors import DataError
+from cityforge.footage.plan import is_still
 from cityforge.labeling.formats.rows import LabelFile, LabelledBox, LabelledImage
 
 
@@ -16,12 +18,22 @@ def give_out(
 
     A still is named as its file was; a moment of a film as it stands in its shard,
     `<frame_id>.jpg`, so that formats of one file an image can hold it, too.
+
+    Raises:
+        DataError: a labelled frame of footage that the catalogue does not name.
     """
     films = {row["footage_id"]: row for row in footage.to_pylist()}
     images: dict[str, LabelledImage] = {}
     wanted = set(labels.column("frame_id").to_pylist())
     for row in frames.to_pylist():
         if row["frame_id"] in wanted:
+            if row["footage_id"] not in films:
+                raise DataError(
+                    "frames of footage in the catalogue",
+                    found=f"frame '{row['frame_id']}' of other footage",
+                    where=f"dataset '{source}'",
+                    do=f"cityforge footage ingest {source}",
+                )
             images[row["frame_id"]] = _image(row, films[row["footage_id"]])
     boxes = [
         _box(row, images[row["frame_id"]].name)
@@ -32,7 +44,7 @@ def give_out(
 
 
 def _image(frame: dict[str, Any], film: dict[str, Any]) -> LabelledImage:
-    still = film["fps"] is None
+    still = is_still(film)
     return LabelledImage(
         name=film["name"] if still else f"{frame['frame_id']}.jpg",
         width=frame["width"],
