@@ -52,16 +52,16 @@ def attempt_in_processes(
     if workers <= 1 or len(items) <= 1:
         yield from map(function, items)
         return
-    left = list(items)
-    while left:
-        pool = _pool(max(1, min(workers, len(left))))
+    done = 0
+    while done < len(items):
+        pool = _pool(min(workers, len(items) - done))
         try:
-            for result in pool.map(function, left):
+            for result in pool.map(function, items[done:]):
+                done += 1
                 yield result
-                left.pop(0)
-            return
         except BrokenProcessPool:
-            yield _alone(function, left.pop(0))
+            done += 1
+            yield _alone(function, items[done - 1])
         finally:
             pool.shutdown(cancel_futures=True)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from cityforge.footage.detectors import CascadeFinder, Find
 from cityforge.footage.redact import Redactor
 from cityforge.footage.shards import FrameStore, read_shard, write_shard
 from cityforge.footage.stills import encode_jpeg
-from cityforge.tables import FRAMES, from_rows, write_table
+from cityforge.tables import FOOTAGE, FRAMES, from_rows, write_table
 
 BOX = (20.0, 30.0, 60.0, 50.0)  # where `Bright` finds what is bright there
 CARD = """\
@@ -208,6 +209,20 @@ class Said:
     error: BaseException | None
 
 
+def catalogue(folder: Path, retain_until: dict[int, datetime]) -> None:
+    """Two films, for the two frames that are stored; each kept for good unless it is said."""
+    rows: list[dict[str, object]] = [
+        {
+            "footage_id": f"{number:016d}", "path": f"footage/{number}.mp4", "name": f"{number}",
+            "camera": "北门", "duration_s": 1.0, "fps": 25.0, "width": 100, "height": 80,
+            "codec": "h264", "frames": 25, "errors": 0, "lawful_basis": "made here",
+            "retain_until": retain_until.get(number),
+        }
+        for number in range(2)
+    ]  # fmt: skip
+    write_table(from_rows(rows, FOOTAGE), FOOTAGE, folder / "footage" / "footage.parquet")
+
+
 @pytest.fixture
 def command(tmp_path: Path) -> Callable[..., Said]:
     """`cityforge footage audit streets` in a project with two stored frames, one with a plate."""
@@ -219,6 +234,7 @@ def command(tmp_path: Path) -> Callable[..., Said]:
     picture = plate_picture()
     hidden = Redactor(privacy(["plate"]), folder).redact(picture)
     stored(folder / "frames", [encode_jpeg(picture), hidden.jpeg], {1: hidden.finds})
+    catalogue(folder, {})
 
     def run(*words: str, redact: str = "[]") -> Said:
         (folder / "dataset.yaml").write_text(CARD.replace("REDACT", redact), encoding="utf-8")
@@ -275,6 +291,17 @@ def test_the_command_looks_for_faces_where_the_card_redacts_nothing(
 ) -> None:
     assert ": face 0 (0 in the open), in 0 of them" in command().out
     assert "1 of 2 stored frames" in command("--frames", "1").out
+
+
+def test_the_command_looks_at_no_expired_footage(
+    command: Callable[..., Said], tmp_path: Path
+) -> None:
+    ended = datetime.now(UTC) - timedelta(seconds=1)
+    catalogue(tmp_path / "datasets" / "streets", {0: ended})
+    said = command("--kind", "plate", "--json")
+    facts = json.loads(said.out)
+    assert (facts["frames"], facts["stored"], facts["finds"]) == (1, 1, {"plate": 0})
+    assert said.err.splitlines()[0] == "1 frames of 1 withdrawn, expired or unknown files left out"
 
 
 REFUSED = {

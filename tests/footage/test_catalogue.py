@@ -2,24 +2,38 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+import resource
 import shutil
+import time
 from collections import namedtuple
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from cityforge.cards.dataset import Dataset
 from cityforge.errors import InputError, NameUnknown, ServiceError
+from cityforge.footage import adding
+from cityforge.footage.adding import Book
 from cityforge.footage.catalogue import (
+    SPARE_DISK_BYTES,
     Added,
     add_footage,
+    alone_with,
     catalogue_path,
+    hold,
     read_catalogue,
 )
 from cityforge.footage.listing import list_files
-from cityforge.footage.recordings import Recording, parse_time, read_recordings
+from cityforge.footage.probe import content_id, probe
+from cityforge.footage.recordings import Recording, read_recordings
+from cityforge.footage.sealing import withdraw
+from cityforge.tables import write_table
 
 Make = Callable[..., Path]
 Card = Callable[..., Dataset]
@@ -153,6 +167,155 @@ def test_a_broken_file_is_refused_and_the_others_are_added(
     assert len(stored_files(folder)) == 3
 
 
+def test_files_that_go_or_change_meanwhile_cost_themselves_only(
+    tmp_path: Path, folder: Path, make_card: Card, make_picture: Make
+) -> None:
+    for number, name in enumerate(("a.jpg", "gone.jpg", "grows.jpg", "z.jpg")):
+        make_picture(tmp_path / "in" / name, number)
+    listed = list_files([tmp_path / "in"])
+    (tmp_path / "in" / "gone.jpg").unlink()
+
+    def record_on(done: int, _: int) -> None:
+        if done == 1:  # all are hashed, none is copied
+            with (tmp_path / "in" / "grows.jpg").open("ab") as stream:
+                stream.write(b"more")
+
+    result = add_footage(make_card(), folder, listed, {}, NORTH, record_on)
+    assert [row["name"] for row in result.added] == ["a.jpg", "z.jpg"]
+    lines = [str(error) for error in result.refused]
+    assert len(lines) == 2
+    assert "a file to read, found No such file" in lines[0] and "gone.jpg" in lines[0]
+    assert "a file that stays as it is" in lines[1] and "grows.jpg" in lines[1]
+    assert len(stored_files(folder)) == 3
+    for row in read_catalogue(folder).to_pylist():
+        assert content_id(folder / row["path"]) == row["footage_id"]
+
+
+def test_a_disk_that_fills_up_stops_and_leaves_nothing_half_done(
+    tmp_path: Path, folder: Path, make_card: Card, make_picture: Make
+) -> None:
+    picture = make_picture(tmp_path / "a.png", 1, (320, 240), "PNG")
+    book, seen = Book(make_card(), folder, Added()), probe(picture)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    try:
+        with pytest.raises(OSError, match="too large"):
+            book.enter(picture, "a.png", seen.footage_id, NORTH, seen)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert (book.result.added, book.result.refused, stored_files(folder)) == ([], [], set())
+    book.enter(picture, "a.png", seen.footage_id, NORTH, seen)
+    picture.unlink()
+    book.enter(picture, "a.png", "0" * 16, NORTH, seen)  # one that cannot be read costs itself
+    assert (len(book.result.added), len(book.result.refused)) == (1, 1)
+
+
+def test_only_what_is_new_needs_disk(
+    tmp_path: Path, folder: Path, make_card: Card, make_picture: Make,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    old = make_picture(tmp_path / "in" / "a.png", 1, (640, 480), "PNG")
+    add(make_card(), folder, old)
+    new = make_picture(tmp_path / "in" / "b.jpg", 2)
+    usage = namedtuple("usage", "total used free")
+    free = SPARE_DISK_BYTES + new.stat().st_size
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10**12, 10**12 - free, free))
+    result = add(make_card(), folder, tmp_path / "in")
+    assert ([row["name"] for row in result.added], len(result.known)) == (["b.jpg"], 1)
+
+
+def test_what_is_sealed_stays_out_where_the_catalogue_is_older(
+    tmp_path: Path, folder: Path, make_card: Card, make_picture: Make
+) -> None:
+    picture = make_picture(tmp_path / "a.jpg", 1)
+    add(make_card(), folder, picture)
+    footage_id = read_catalogue(folder)["footage_id"].to_pylist()[0]
+    withdraw(folder, footage_id, "asked for", datetime(2026, 3, 4, tzinfo=UTC), "me")
+    catalogue_path(folder).unlink()  # as a checkout from before it was added leaves it
+    result = add(make_card(), folder, picture)
+    assert (result.added, result.known) == ([], [])
+    assert "withdrawn on 2026-03-04 (asked for)" in str(result.refused[0])
+    assert not list((folder / "footage").glob("*.jpg"))
+
+
+@pytest.mark.parametrize("year", [1000, 1969, 2101, 9999])
+def test_a_date_that_cannot_be_is_left_out_with_a_note(
+    tmp_path: Path, folder: Path, make_card: Card, make_picture: Make, make_film: Make, year: int
+) -> None:
+    make_picture(tmp_path / "in" / "a.jpg", taken=f"{year}:12:31 23:59:59")
+    make_picture(tmp_path / "in" / "b.jpg", 1, taken="2026:03:02 09:00:00")
+    make_picture(tmp_path / "in" / "c.jpg", 2, taken="2000:01:01 00:00:00")
+    make_film(tmp_path / "in" / "d.nut", metadata={"creation_time": f"{year}-12-31T23:59:59"})
+    assert len(add(make_card(), folder, tmp_path / "in").added) == 4
+    rows = {row["name"]: row for row in read_catalogue(folder).to_pylist()}
+    note = [f"it says that it is of the year {year}; its time is taken as unknown"]
+    for name in ("a.jpg", "d.nut"):
+        assert (rows[name]["started_at"], rows[name]["notes"]) == (None, note)
+    assert (rows["b.jpg"]["started_at"].year, rows["b.jpg"]["notes"]) == (2026, [])
+    assert (rows["c.jpg"]["started_at"].year, rows["c.jpg"]["notes"]) == (2000, [])
+
+
+def test_the_catalogue_is_changed_by_one_at_a_time(folder: Path) -> None:
+    def count_up() -> None:
+        for _ in range(20):
+            with alone_with(folder):
+                number = int((folder / "number").read_text())
+                time.sleep(0.001)
+                (folder / "number").write_text(str(number + 1))
+
+    (folder / "number").write_text("0")
+    with ThreadPoolExecutor(8) as pool:
+        for done in [pool.submit(count_up) for _ in range(8)]:
+            done.result()
+    assert (folder / "number").read_text() == "160"
+    assert stored_files(folder) == {"number"}
+
+
+def test_the_lock_lies_outside_what_is_versioned_and_is_open_for_writing(folder: Path) -> None:
+    with alone_with(folder):
+        assert stored_files(folder) == {".footage.lock"}
+        held = os.open(folder / ".footage.lock", os.O_RDWR)
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.close(held)
+    held = hold(folder / "a")
+    assert fcntl.fcntl(held, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDWR
+    os.close(held)
+
+
+def test_what_another_machine_is_copying_stays(
+    tmp_path: Path, folder: Path, make_card: Card, make_picture: Make
+) -> None:
+    half = folder / "footage" / ".0123456789abcdef.mp4.4194305"  # no such process runs here
+    half.parent.mkdir()
+    held = hold(half)
+    add(make_card(), folder, make_picture(tmp_path / "a.jpg"))
+    assert half.exists()
+    os.close(held)  # as its end closes it
+    add(make_card(), folder, tmp_path / "a.jpg")
+    assert not half.exists()
+
+
+def test_a_slow_catalogue_is_written_down_less_often(
+    tmp_path: Path, folder: Path, make_card: Card, make_picture: Make,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    for number in range(24):
+        make_picture(tmp_path / "in" / f"{number}.jpg", number)
+    written: list[int] = []
+
+    def write_slowly(table: pa.Table, *words: object) -> None:
+        time.sleep(0.1)
+        written.append(table.num_rows)
+        write_table(table, *words)
+
+    monkeypatch.setattr(adding, "write_table", write_slowly)
+    monkeypatch.setattr(adding, "CHECKPOINT_S", 0.0)
+    assert len(add(make_card(), folder, tmp_path / "in").added) == 24
+    assert written[-1] == 24
+    assert len(written) <= 6  # 24 when each file is written down
+
+
 def test_a_full_disk_adds_nothing_and_keeps_what_is_stored(
     tmp_path: Path, folder: Path, make_card: Card, make_picture: Make,
     monkeypatch: pytest.MonkeyPatch,
@@ -214,37 +377,15 @@ def test_a_table_of_recordings_says_what_files_do_not(
     make_picture(tmp_path / "in" / "a.jpg", 1)
     make_picture(tmp_path / "in" / "夜" / "b.jpg", 2)
     files, recordings = list_files([tmp_path / "in"]), read_recordings(table)
-    add_footage(make_card(), folder, files, recordings, Recording())
+    common = Recording(lighting="dusk", lawful_basis="contract 7")  # where the table says nothing
+    add_footage(make_card(), folder, files, recordings, common)
     rows = {row["name"]: row for row in read_catalogue(folder).to_pylist()}
     assert (rows["a.jpg"]["camera"], rows["夜/b.jpg"]["camera"]) == ("harbour", "北门")
     assert rows["a.jpg"]["started_at"] == datetime(2026, 3, 2, 9, tzinfo=UTC)
     assert (rows["a.jpg"]["lighting"], rows["a.jpg"]["weather"]) == ("night", "fog")
     assert rows["夜/b.jpg"]["started_at"] is None
-
-
-@pytest.mark.parametrize(
-    ("content", "expected"),
-    [
-        (b"file\na.jpg\n", "line 2"),
-        (b"file,camera\na.jpg,x\n,y\n", "line 3"),
-        (b"file,camera,started_at\na.jpg,x,soon\n", "'soon'.*line 2"),
-        ("file,camera\n照片.jpg,北门\n".encode("gbk"), "UTF-8"),
-    ],
-)
-def test_a_table_of_recordings_with_a_fault_is_refused(
-    tmp_path: Path, content: bytes, expected: str
-) -> None:
-    (tmp_path / "table.csv").write_bytes(content)
-    with pytest.raises(InputError, match=expected):
-        read_recordings(tmp_path / "table.csv")
-
-
-@pytest.mark.parametrize(
-    "text", ["2026-03-02T09:00:00Z", "2026-03-02T09:00:00", "2026-03-02 17:00+08:00"]
-)
-def test_a_time_without_a_zone_is_utc(text: str) -> None:
-    found = parse_time(text, "here")
-    assert found == datetime(2026, 3, 2, 9, tzinfo=UTC)
+    assert (rows["夜/b.jpg"]["lighting"], rows["夜/b.jpg"]["weather"]) == ("dusk", None)
+    assert {row["lawful_basis"] for row in rows.values()} == {"contract 7"}
 
 
 def test_an_empty_dataset_has_an_empty_catalogue(folder: Path) -> None:

@@ -17,7 +17,8 @@ from cityforge.footage.ingest import FRAMES_TABLE, ingest
 from cityforge.footage.listing import list_files
 from cityforge.footage.recordings import Recording
 from cityforge.footage.redact import redactor_digest
-from cityforge.footage.shards import FrameStore
+from cityforge.footage.sealing import withdraw
+from cityforge.footage.shards import FrameStore, read_shard
 from cityforge.tables import FRAMES, read_table
 
 Make = Callable[..., Path]
@@ -211,3 +212,35 @@ def test_an_original_that_is_gone_is_named(card: Dataset, dataset: Path) -> None
 def test_no_footage_at_all_is_said(card: Dataset, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="footage add tiny"):
         brought_in(card, tmp_path)
+
+
+@pytest.mark.parametrize("shards_read", [1, 3])
+@pytest.mark.parametrize("name", ["北门/早.mp4", "harbour/c.jpg"])
+def test_what_is_withdrawn_meanwhile_is_left_out(
+    card: Dataset, dataset: Path, name: str, shards_read: int
+) -> None:
+    """After the first shard its original is gone; after the last one its shard is."""
+    ids = {row["name"]: str(row["footage_id"]) for row in read_catalogue(dataset).to_pylist()}
+
+    def interfere(done: int, whole: int) -> None:
+        if (done, whole) == (shards_read, 3):
+            withdraw(dataset, ids[name], "asked for", START, "me")
+
+    footage, out = read_catalogue(dataset), dataset / "frames"
+    done = ingest(card, dataset, footage, out, 1, interfere, now=START)
+    kept = {each for other, each in ids.items() if other != name}
+    assert set(done.frames.column("footage_id").to_pylist()) == kept
+    assert read_table(FRAMES, out / FRAMES_TABLE).equals(done.frames)
+    assert done.barred == {ids[name]: "withdrawn 2026-03-02: asked for"}
+    store = FrameStore(out, done.frames)
+    assert all(store.read(each) for each in done.frames.column("frame_id").to_pylist())
+    inside = {each.name for path in out.glob("*.tar") for each in read_shard(path)}
+    assert inside == {f"{each}.jpg" for each in done.frames.column("frame_id").to_pylist()}
+
+
+def test_an_original_that_is_missing_is_still_an_error(card: Dataset, dataset: Path) -> None:
+    for path in (dataset / "footage").glob("*.jpg"):
+        path.unlink()
+    with pytest.raises(DataError, match="an original, found no file"):
+        brought_in(card, dataset)
+    assert not (dataset / "frames" / FRAMES_TABLE).exists()

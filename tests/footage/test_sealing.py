@@ -204,6 +204,23 @@ def test_a_half_written_copy_is_removed_and_a_shared_file_is_let_go(
     assert (stat.S_IMODE(shared.stat().st_mode), shared.stat().st_nlink) == (0o444, 1)
 
 
+def test_what_a_killed_ingest_left_half_written_is_removed(streets: Any) -> None:
+    """A shard of stills does not say by its name what is in it."""
+    stored = streets.folder / "frames"
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as running:
+        ended = subprocess.Popen([sys.executable, "-c", ""])
+        ended.wait()
+        half = stored / f".stills-0123456789abcdef.tar.{ended.pid}"
+        later = stored / f".stills-00.tar.{running.pid}"  # the number of a process that is gone
+        alive = stored / f".stills-fedcba9876543210.tar.{running.pid}"
+        for path in (half, later, alive):
+            path.write_bytes(b"half")
+        os.utime(later, (NOW.timestamp(), 0))
+        withdraw(streets.folder, streets.ids[STILL], "x", NOW, "me")
+        assert [path.exists() for path in (half, later, alive)] == [False, False, True]
+        running.communicate(b"\n")
+
+
 def test_an_older_catalogue_does_not_undo_a_withdrawal(streets: Any) -> None:
     older = read_catalogue(streets.folder)
     withdraw(streets.folder, streets.ids[FILM], "asked for", NOW, "me")

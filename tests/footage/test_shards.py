@@ -6,14 +6,16 @@ import multiprocessing
 import os
 import pickle
 import tarfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import psutil
 import pyarrow as pa
 import pytest
 import torch
 
 from cityforge.errors import DataError
-from cityforge.footage.shards import FrameStore, Member, read_shard, write_shard
+from cityforge.footage.shards import OPEN_SHARDS, FrameStore, Member, read_shard, write_shard
 from cityforge.tables import FRAMES
 
 MEMBERS = [
@@ -147,3 +149,31 @@ def test_a_store_is_read_in_forked_workers(store: FrameStore) -> None:
     assert [row[:2] for row in rows] == [(len(data), data[-1]) for _, data in MEMBERS]
     assert os.getpid() not in {row[2] for row in rows}
     assert store.read("a") == dict(MEMBERS)["a.jpg"]  # the workers closed nothing of ours
+
+
+@pytest.fixture
+def many(tmp_path: Path) -> FrameStore:
+    """A store of 300 shards of one frame each; the frame of shard n is the number n."""
+    tables = []
+    for number in range(300):
+        path = tmp_path / f"{number}.tar"
+        write_shard(path, [(f"f{number}.jpg", number.to_bytes(4, "big"))])
+        tables.append(table(list(read_shard(path)), path.name))
+    return FrameStore(tmp_path, pa.concat_tables(tables))
+
+
+def test_few_of_many_shards_are_open_at_once(many: FrameStore) -> None:
+    process = psutil.Process()
+    before = process.num_fds()
+    for number in (*range(300), *range(0, 300, 7)):
+        assert int.from_bytes(many.read(f"f{number}"), "big") == number
+    assert 100 < process.num_fds() - before <= OPEN_SHARDS
+    del many._opened
+    assert process.num_fds() == before
+
+
+def test_a_shard_is_not_closed_while_another_thread_reads_it(many: FrameStore) -> None:
+    order = [number * 7 % 300 for number in range(6000)]
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda number: many.read(f"f{number}"), order))
+    assert [int.from_bytes(each, "big") for each in found] == order

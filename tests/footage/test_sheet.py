@@ -22,12 +22,15 @@ from typer.testing import CliRunner
 from cityforge.cards.dataset import Dataset
 from cityforge.cli.footage_show import show_dataset
 from cityforge.errors import CityforgeError, DataError
+from cityforge.footage.sealing import withdraw
 from cityforge.footage.shards import FrameStore, read_shard, write_shard
 from cityforge.footage.sheet import spread, worst, write_sheet
+from cityforge.footage.stored import part
 from cityforge.footage.summary import summarise
 from cityforge.tables import FOOTAGE, FRAMES, from_rows, write_table
 
 MORNING = datetime(2026, 3, 2, 9, tzinfo=UTC)
+NOW = MORNING + timedelta(days=1)
 PRIVATE = {
     "grade": "personal", "lawful_basis": "街道办 <b>42</b>", "redact": ["face"],
     "redaction": {"method": "blur", "padding": 0.1, "hold_s": 1}, "retention_days": 30,
@@ -171,9 +174,8 @@ def test_the_worst_frames_come_first() -> None:
 
 def sheet(folder: Path, card: Dataset, footage: list[Row], frames: list[Row], **more: Any) -> Page:
     table, store = store_frames(folder, frames)
-    path = write_sheet(
-        folder / "页" / "sheet.html", card, from_rows(footage, FOOTAGE), table, store, **more
-    )
+    stored = part(card, from_rows(footage, FOOTAGE), table, NOW, "d")
+    path = write_sheet(folder / "页" / "sheet.html", card, stored, store, **more)
     assert [each.name for each in path.parent.iterdir()] == ["sheet.html"]
     return Page(path.read_text(encoding="utf-8"))
 
@@ -201,9 +203,8 @@ def test_small_frames_are_not_enlarged(tmp_path: Path, make_card: Make) -> None:
     row = table.to_pylist()[0] | {"bytes": len(member.data)}
     table = from_rows([row], FRAMES)
     footage = from_rows([film("f1", "北门")], FOOTAGE)
-    path = write_sheet(
-        tmp_path / "a.html", make_card(), footage, table, FrameStore(tmp_path, table)
-    )
+    stored = part(make_card(), footage, table, NOW, None)
+    path = write_sheet(tmp_path / "a.html", make_card(), stored, FrameStore(tmp_path, table))
     assert [each.size for each in Page(path.read_text(encoding="utf-8")).pictures] == [(64, 48)]
 
 
@@ -220,7 +221,7 @@ def test_names_are_shown_as_they_are(tmp_path: Path, make_card: Make) -> None:
 
 def test_frames_that_were_not_redacted_are_not_shown(tmp_path: Path, make_card: Make) -> None:
     frames = [
-        frame("f1", second, redacted_by="d" if second < 4 else None, faults=["moved"])
+        frame("f1", second, redacted_by="dx"[second > 3] if second < 7 else None, faults=["moved"])
         for second in range(9)
     ]
     page = sheet(tmp_path, make_card(privacy=PRIVATE), [film("f1", "北门")], frames)
@@ -229,12 +230,17 @@ def test_frames_that_were_not_redacted_are_not_shown(tmp_path: Path, make_card: 
     assert "4 of 4" in page.text
 
 
-def test_withdrawn_footage_is_not_shown(tmp_path: Path, make_card: Make) -> None:
-    footage = [film("f1", "北门"), film("f2", "北门", withdrawn_at=MORNING)]
-    frames = [frame("f1", 1, faults=["moved"]), frame("f2", 2, faults=["moved"])]
+def test_withdrawn_and_expired_footage_is_not_shown(tmp_path: Path, make_card: Make) -> None:
+    footage = [
+        film("f1", "北门", retain_until=NOW + timedelta(seconds=1)),
+        film("f2", "北门", withdrawn_at=MORNING),
+        film("f3", "北门", retain_until=NOW),
+    ]
+    frames = [frame(f"f{n}", n, faults=["moved"]) for n in (1, 2, 3)] + [frame("unknown", 4)]
     page = sheet(tmp_path, make_card(), footage, frames)
     assert page.greys == [1, 1]
     assert "1 withdrawn" in page.text
+    assert "2 frames are of withdrawn or expired footage" in page.text
 
 
 def test_cameras_without_footage_or_frames_say_so(tmp_path: Path, make_card: Make) -> None:
@@ -265,7 +271,8 @@ def test_a_lost_shard_is_an_error_and_leaves_the_old_sheet(tmp_path: Path, make_
     old = tmp_path / "sheet.html"
     old.write_text("old", encoding="utf-8")
     with pytest.raises(DataError, match="expected a shard, found no file"):
-        write_sheet(old, make_card(), from_rows([film("f1", "北门")], FOOTAGE), table, store)
+        stored = part(make_card(), from_rows([film("f1", "北门")], FOOTAGE), table, NOW, None)
+        write_sheet(old, make_card(), stored, store)
     assert old.read_text(encoding="utf-8") == "old"
 
 
@@ -356,6 +363,19 @@ def test_command_shows_what_the_catalogue_says_before_frames_are_stored(
     said = show("streets")
     assert "北门" in said and "60 s" in said
     assert said.splitlines()[-1].startswith("no frames are stored yet")
+    assert not (city / ".cityforge").exists()
+
+
+def test_command_shows_nothing_that_is_sealed_or_past_its_time(
+    city: Path, show: Callable[..., str]
+) -> None:
+    fill(city)
+    folder = city / "datasets" / "streets"
+    withdraw(folder, "f1", "asked for", MORNING, "me")
+    fill(city)  # as `dvc checkout` of an older commit does
+    said = show("streets")
+    assert said.splitlines()[-1].startswith("no frame may be shown")
+    assert json.loads(show("streets", "--as-json"))["cameras"][0]["frames"] == 0
     assert not (city / ".cityforge").exists()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -57,11 +57,11 @@ def known_name(path: Path) -> str:
 
 
 def _list_folder(folder: Path, found: Found) -> None:
-    for path in _walk(folder, folder.resolve(), found):
+    for path in _Walk(folder, folder.resolve(), found).files(folder):
         name = known_name(path.relative_to(folder))
         if path.suffix.lower() in NOT_FOOTAGE:
             found.passed_over.append(name)
-        elif path.is_file():
+        elif _is(path.is_file):
             found.files.append((path, name))
         else:
             found.refused.append(
@@ -69,49 +69,66 @@ def _list_folder(folder: Path, found: Found) -> None:
             )
 
 
-def _walk(folder: Path, inside: Path, found: Found, linked: bool = False) -> Iterator[Path]:
-    """Files under a folder in the order of their names; what cannot be listed is refused.
+@dataclass
+class _Walk:
+    """One way through a folder that was named."""
 
-    Args:
-        inside: the folder that was named, its links resolved; no link leads out of it.
-        linked: whether `folder` was reached by a link; a second one is not followed.
-    """
-    try:
-        for path in sorted(folder.iterdir()):
+    folder: Path
+    inside: Path  # the same, its links resolved; no link leads out of it
+    found: Found
+
+    def files(self, under: Path, linked: bool = False) -> Iterator[Path]:
+        """Files in the order of their names; a folder that cannot be read is refused.
+
+        Args:
+            linked: whether `under` was reached by a link; a second one is not followed.
+        """
+        try:
+            inner = sorted(under.iterdir())
+        except OSError as error:
+            self.found.refused.append(
+                FootageError("a folder to read", found=str(error.strerror), where=str(under))
+            )
+            return
+        for path in inner:
             if path.name.startswith(OF_SYSTEMS):
                 continue
-            if path.is_symlink():
-                yield from _follow(path, inside, found, linked)
-            elif path.is_dir():
-                yield from _walk(path, inside, found, linked)
+            if _is(path.is_symlink):
+                yield from self._follow(path, linked)
+            elif _is(path.is_dir):
+                yield from self.files(path, linked)
             else:
                 yield path
-    except OSError as error:
-        where = error.filename or folder
-        found.refused.append(
-            FootageError("a folder that can be read", found=str(error.strerror), where=str(where))
-        )
 
-
-def _follow(link: Path, inside: Path, found: Found, linked: bool) -> Iterator[Path]:
-    try:
-        target = link.resolve()
-    except (OSError, RuntimeError):  # it leads to itself
-        target = link
-    if link.suffix.lower() in NOT_FOOTAGE and not target.is_dir():
-        yield link
-    elif not target.is_relative_to(inside):
-        found.refused.append(
-            FootageError(
-                "files of this folder",
-                found=f"a link to {target}",
-                where=str(link),
-                do="name that file or folder itself if it is meant",
+    def _follow(self, link: Path, linked: bool) -> Iterator[Path]:
+        """What a link leads to, known by the link's name."""
+        try:
+            target = link.resolve()
+        except (OSError, RuntimeError):  # it leads to itself
+            target = link
+        out = not target.is_relative_to(self.inside) and target != link
+        to_folder = _is(target.is_dir)
+        if not to_folder and (not out or link.suffix.lower() in NOT_FOOTAGE):
+            yield link
+        elif out:
+            self.found.refused.append(
+                FootageError(
+                    "files of this folder",
+                    found=f"a link to {target}",
+                    where=str(link),
+                    do="name what it leads to if that is meant",
+                )
             )
-        )
-    elif not target.is_dir():
-        yield link
-    elif linked or link.parent.resolve().is_relative_to(target):
-        found.passed_over.append(known_name(link))  # its files are listed by their own names
-    else:
-        yield from _walk(link, inside, found, linked=True)
+        elif linked or link.parent.resolve().is_relative_to(target):
+            # its files are listed by their own names
+            self.found.passed_over.append(known_name(link.relative_to(self.folder)))
+        else:
+            yield from self.files(link, linked=True)
+
+
+def _is(question: Callable[[], bool]) -> bool:
+    """The system's answer; False where it gives none."""
+    try:
+        return question()
+    except OSError:
+        return False

@@ -29,7 +29,7 @@ from cityforge.footage.film import (
 from cityforge.footage.recordings import is_plausible
 from cityforge.footage.stills import depth_of, open_still
 
-READ_AT_ONCE = 1 << 20
+ID_LENGTH = 16  # characters of a sha256 that name a file
 # A rate is variable where more than this share of the distances between frames is further than
 # this share from their median.
 UNEVEN_SHARE, UNEVEN = 0.05, 0.2
@@ -91,7 +91,7 @@ def verdict(errors: int, times: Sequence[float]) -> str:
 def content_id(path: Path) -> str:
     """First 16 characters of the sha256 of a file."""
     with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()[:16]
+        return hashlib.file_digest(stream, "sha256").hexdigest()[:ID_LENGTH]
 
 
 def probe(path: Path, footage_id: str = "") -> Probe:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -111,10 +112,12 @@ def _seal_frames(folder: Path, ids: set[str]) -> None:
             _write(sealed_folder(folder, name.partition("-")[0]) / name, data)
         if stills:
             side_path(shard).unlink(missing_ok=True)
-            shard.unlink()  # last: while it stands, a second call finds the stills in it
+            # Last: while it stands, a second call finds the stills in it.
+            shard.unlink(missing_ok=True)
     _clear_leftovers(stored)
     for path in _named_after(stored, ids, "-"):
-        _move(path, sealed_folder(folder, path.name.partition("-")[0]) / path.name)
+        with suppress(FileNotFoundError):  # an ingest that knows by now has removed it
+            _move(path, sealed_folder(folder, path.name.partition("-")[0]) / path.name)
 
 
 def _seal_labels(folder: Path, ids: set[str]) -> None:
@@ -182,6 +185,8 @@ def _stills_in(shard: Path, ids: set[str]) -> dict[str, bytes]:
                 stream = tar.extractfile(info) if info.name.partition("-")[0] in ids else None
                 if stream is not None:
                     found[info.name] = stream.read()
+    except FileNotFoundError:  # an ingest that knows by now has removed it
+        return {}
     except (tarfile.TarError, EOFError) as error:
         raise DataError(
             "a whole tar shard", found=str(error), where=str(shard), do="remove it, then run again"
@@ -207,9 +212,9 @@ def _clear_leftovers(stored: Path) -> None:
 
     A writer that still runs finds out of the withdrawal itself; see `ingest`.
     """
-    for path in stored.glob(".*"):
+    for path in stored.glob(".*.*"):
         writer = path.suffix[1:]
-        if path.is_file() and not (writer.isdecimal() and _writes_still(int(writer), path)):
+        if writer.isdecimal() and not _writes_still(int(writer), path):
             path.unlink(missing_ok=True)
 
 

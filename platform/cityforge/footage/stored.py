@@ -31,7 +31,8 @@ class LawfulFrames:
         said = []
         if self.barred.num_rows:
             files = len(self.barred["footage_id"].unique())
-            said.append(f"{self.barred.num_rows} frames of {files} withdrawn or expired files")
+            kind = f"{files} withdrawn, expired or unknown files"
+            said.append(f"{self.barred.num_rows} frames of {kind}")
         if self.unredacted.num_rows:
             said.append(f"{self.unredacted.num_rows} frames that did not pass the card's redaction")
         return f"{' and '.join(said)} left out" if said else ""
