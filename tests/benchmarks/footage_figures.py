@@ -44,9 +44,11 @@ if __name__ == "__main__":
 """
 
 
-def make_film(path: Path, seconds: int, *options: str) -> Path:
-    """Moving content at 1920×1080, 25 frames a second, with noise; H.264."""
-    source = f"testsrc2=size=1920x1080:rate={RATE}:duration={seconds}"
+def make_film(path: Path, seconds: int, *options: str, size: str = "1920x1080") -> Path:
+    """Moving content, 25 frames a second, with noise; H.264."""
+    if path.exists():
+        return path
+    source = f"testsrc2=size={size}:rate={RATE}:duration={seconds}"
     say(f"making {path.name}")
     ffmpeg("-f", "lavfi", "-i", source, "-vf", "noise=alls=6:allf=t", "-c:v", "libx264",
            "-preset", "veryfast", "-crf", "26", "-pix_fmt", "yuv420p", *options,
@@ -80,6 +82,7 @@ def dataset(folder: Path, film: Path, **sampling: object) -> Path:
                        "max_rejected_share": 1},
         }
     )  # fmt: skip
+    shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     (folder / "card.json").write_text(card.model_dump_json())
     add_footage(card, folder, list_files([film]), {}, Recording("gate"))
@@ -157,12 +160,10 @@ def same_frames(folder: Path, pictures: Path) -> str:
 
 def keyframes(scratch: Path, times: int) -> list[Row]:
     """Keyframes only, of the same film."""
-    film = scratch / "speed0.mp4"
-    if not film.exists():
-        make_film(film, 600)
+    film = make_film(scratch / "speed0.mp4", 600)
     folder = dataset(scratch / "keyframes", film, policy="keyframes", seconds=0)
     pictures = scratch / "keys"
-    pictures.mkdir()
+    pictures.mkdir(exist_ok=True)
 
     def theirs() -> float:
         return ffmpeg("-skip_frame", "nokey", "-i", str(film), "-vsync", "0", "-q:v", "2",
@@ -173,10 +174,14 @@ def keyframes(scratch: Path, times: int) -> list[Row]:
 
 
 def memory(scratch: Path, times: int) -> list[Row]:
-    """A film of two hours against one of two minutes."""
-    short = make_film(scratch / "short.mp4", 120)
+    """A film of two hours against one of two minutes.
+
+    640×360: what grows with the film's length shows more beside small pictures.
+    """
+    short = make_film(scratch / "short.mp4", 120, size="640x360")
     long = scratch / "long.mp4"
-    ffmpeg("-stream_loop", "59", "-i", str(short), "-c", "copy", str(long))
+    if not long.exists():
+        ffmpeg("-stream_loop", "59", "-i", str(short), "-c", "copy", str(long))
     rows = []
     for workers in (1, len(os.sched_getaffinity(0))):
         peaks = []

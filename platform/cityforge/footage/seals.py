@@ -115,7 +115,7 @@ def close_seal(folder: Path, row: Mapping[str, Any]) -> Sealed:
         withdrawn_at=row["withdrawn_at"],
         reason=str(row["withdrawn_reason"]),
         by=str(json.loads((seal / REASON_FILE).read_text(encoding="utf-8"))["by"]),
-        original=any(path.name.startswith(f"{footage_id}.") for path in inside),
+        original=any(path.name.partition(".")[0] == footage_id for path in inside),
         shards=sum(path.suffix == ".tar" for path in inside),
         frames=read_any(frames).num_rows if frames.exists() else 0,
         labels=read_any(labels).num_rows if labels.exists() else 0,
