@@ -5,6 +5,7 @@ Items are Python expressions, so that a worker can be told to die.
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -43,8 +44,18 @@ def test_an_item_whose_worker_dies_costs_itself_only(
 
 
 def test_where_every_item_is_needed_a_dead_worker_is_said() -> None:
+    dies_in_a_worker = f"__import__('multiprocessing').parent_process() and {DIES}"
     with pytest.raises(ServiceError, match="one was killed"):
-        list(map_in_processes(eval, ["1", DIES, "3"], 2))
+        list(map_in_processes(eval, [dies_in_a_worker, "__import__('time').sleep(0.2)"] * 20, 2))
+
+
+def test_whoever_is_free_takes_the_next() -> None:
+    """This process works, too, and no worker waits while there is something to do."""
+    item = "(__import__('time').sleep(0.2), __import__('os').getpid())[1]"
+    pids = list(map_in_processes(eval, [item] * 20, 3))
+    assert len(set(pids)) == 3
+    assert os.getpid() in pids
+    assert min(map(pids.count, set(pids))) >= 3
 
 
 def test_an_error_of_an_item_is_raised_here() -> None:

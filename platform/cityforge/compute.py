@@ -5,11 +5,12 @@ from __future__ import annotations
 import multiprocessing
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from cityforge.errors import ServiceError
 
@@ -26,7 +27,7 @@ class WorkerDied:
 def map_in_processes(
     function: Callable[[Item], Result], items: Sequence[Item], workers: int
 ) -> Iterator[Result]:
-    """Yield `function(item)` in the order of `items`; one worker means this process.
+    """Yield `function(item)` in the order of `items`; this process is one of the workers.
 
     Raises:
         ServiceError: a worker was killed, most often for want of memory.
@@ -35,14 +36,77 @@ def map_in_processes(
         yield from map(function, items)
         return
     try:
-        with _pool(min(workers, len(items))) as pool:
-            yield from pool.map(function, items, chunksize=max(1, len(items) // (workers * 16)))
+        yield from _map_with_others(function, items, min(workers, len(items)) - 1)
     except BrokenProcessPool as error:
         raise ServiceError(
             f"{workers} workers to finish",
             found="one was killed",
             do="free some memory or set CITYFORGE_WORKERS=1, then run it again",
         ) from error
+
+
+def _map_with_others(
+    function: Callable[[Item], Result], items: Sequence[Item], others: int
+) -> Iterator[Result]:
+    """Work on the items with `others` at one's side; whoever is free takes the next one."""
+    pool = _pool(others)
+    shared = _Shared(function, items, pool)
+    try:
+        for _ in range(others):
+            shared.hand_out()
+        for due in range(len(items)):
+            while not shared.is_done(due) and (number := shared.take()) is not None:
+                shared.found[number] = function(items[number])
+            yield shared.answer(due)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+class _Shared(Generic[Item, Result]):
+    """Items that this process and those of a pool take one after another."""
+
+    def __init__(
+        self, function: Callable[[Item], Result], items: Sequence[Item], pool: ProcessPoolExecutor
+    ) -> None:
+        self._function = function
+        self._items = items
+        self._pool = pool
+        self._next = 0
+        self._lock = threading.Lock()
+        self._given: dict[int, Future[Result]] = {}
+        self.found: dict[int, Result] = {}
+
+    def take(self) -> int | None:
+        """The next item that nobody has; None: all are taken."""
+        with self._lock:
+            if self._next == len(self._items):
+                return None
+            self._next += 1
+            return self._next - 1
+
+    def hand_out(self, _: object = None) -> None:
+        """Give the next item to the pool; it asks again by itself when that is done."""
+        with self._lock:
+            if self._next == len(self._items):
+                return
+            try:
+                given = self._pool.submit(self._function, self._items[self._next])
+            except RuntimeError:  # broken, or shut down: whoever waits for an answer is told
+                return
+            self._given[self._next] = given
+            self._next += 1
+        given.add_done_callback(self.hand_out)
+
+    def is_done(self, number: int) -> bool:
+        """Whether the answer to an item is there."""
+        given = self._given.get(number)
+        return number in self.found or (given is not None and given.done())
+
+    def answer(self, number: int) -> Result:
+        """Wait for the answer to an item that was taken."""
+        if number in self.found:
+            return self.found.pop(number)
+        return self._given.pop(number).result()
 
 
 def attempt_in_processes(

@@ -133,7 +133,7 @@ def stretches_of(duration_s: float, frames: int, sampling: Sampling) -> list[Str
 
     A film with long holes has no more parts than it has tens of frames.
     """
-    seconds = max(sampling.seconds, 1.0) if sampling.policy == "keyframes" else sampling.seconds
+    seconds = max(sampling.seconds, 0.5) if sampling.policy == "keyframes" else sampling.seconds
     length = min(max(FRAMES_PER_SHARD * seconds, SHORTEST_STRETCH_S), LONGEST_STRETCH_S)
     offset = sampling.offset_s or 0.0
     length = max(length, (duration_s - offset) / max(1, frames // LEAST_FRAMES))
