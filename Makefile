@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint bench clean setup lock
+.PHONY: demo test lint bench bench-footage clean setup lock
 
 demo: $(READY)
 	@$(BIN)/cityforge demo
@@ -22,6 +22,9 @@ lint: $(READY)
 
 bench: $(READY)
 	@$(BIN)/python tests/benchmarks/figures.py $(ARGS)
+
+bench-footage: $(READY)
+	@$(BIN)/python tests/benchmarks/footage_figures.py $(ARGS)
 
 setup: $(READY)
 

@@ -9,7 +9,6 @@ Each pair is run in turn, five times; the medians are compared.
 from __future__ import annotations
 
 import argparse
-import io
 import json
 import os
 import random
@@ -19,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -134,28 +133,47 @@ def speed(scratch: Path, times: int) -> list[Row]:
 
         compared = in_turn(ours, theirs, times)
         rows.append((f"speed, {kind}", compared, "0.8 of ffmpeg's time"))
-        rows.append((f"frames, {kind}", same_frames(folder, pictures), "the same as ffmpeg's"))
+        rows.append(
+            (f"frames, {kind}", same_frames(film, folder, pictures), "the same as ffmpeg's")
+        )
     return rows
 
 
-def same_frames(folder: Path, pictures: Path) -> str:
-    """How many stored frames show what ffmpeg's show: nearer to them than any other frame."""
+def same_frames(film: Path, folder: Path, pictures: Path) -> str:
+    """How many of ffmpeg's pictures show the frames whose moments our table states.
+
+    The first 20 are looked at: a picture shows the frame of the film, among those within a
+    second of it, whose luma it is nearest to. Noise differs from frame to frame.
+    """
     from PIL import Image
 
     from cityforge.footage.ingest import FRAMES_TABLE
-    from cityforge.footage.shards import FrameStore
     from cityforge.tables import FRAMES, read_table
 
-    def luma(source: object) -> np.ndarray:
-        return np.asarray(Image.open(source).convert("L"), np.float32)  # type: ignore[arg-type]
-
     frames = read_table(FRAMES, folder / "frames" / FRAMES_TABLE).sort_by("pts_s")
-    store = FrameStore(folder / "frames", frames)
-    stored = [luma(io.BytesIO(store.read(each))) for each in frames["frame_id"].to_pylist()[:20]]
-    theirs = [luma(path) for path in sorted(pictures.glob("*.jpg"))]
-    # Noise differs from frame to frame, so that even the next one is far away.
-    near = sum(float(np.abs(a - b).mean()) < 2.0 for a, b in zip(stored, theirs, strict=False))
-    return f"{frames.num_rows} and {len(theirs)}; {near} of the first {len(stored)} the same"
+    ours = frames["pts_s"].to_pylist()
+    paths = sorted(pictures.glob("*.jpg"))
+    theirs = [np.asarray(Image.open(path).convert("L"), np.float32) for path in paths[:20]]
+    nearest = [(float("inf"), -1.0)] * len(theirs)
+    for moment, luma in lumas(film, len(theirs) + 1.0):
+        for number, picture in enumerate(theirs):
+            if abs(moment - number) < 1:
+                difference = float(np.abs(luma - picture).mean())
+                nearest[number] = min(nearest[number], (difference, moment))
+    half = 0.5 / RATE
+    same = sum(abs(at - our) <= half for (_, at), our in zip(nearest, ours, strict=False))
+    return f"{len(ours)} and {len(paths)}; {same} of the first {len(theirs)} the same"
+
+
+def lumas(film: Path, until: float) -> Iterator[tuple[float, np.ndarray]]:
+    """Moment and luma (H, W), full range, of each frame of a film up to `until`, s."""
+    import av
+
+    with av.open(str(film)) as container:
+        for frame in container.decode(video=0):
+            if frame.time > until:
+                return
+            yield frame.time, frame.to_ndarray(format="gray").astype(np.float32)
 
 
 def keyframes(scratch: Path, times: int) -> list[Row]:
