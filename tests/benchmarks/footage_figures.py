@@ -22,7 +22,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
-from figures import watched
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from figures import watched  # noqa: E402
 
 Row = tuple[str, str, str]
 RATE = 25
