@@ -25,7 +25,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from figures import watched  # noqa: E402
+from figures import watched
 
 Row = tuple[str, str, str]
 RATE = 25
