@@ -193,6 +193,8 @@ def plain_batches(
 
 
 def _loading(workers: int) -> dict[str, Any]:
+    if workers:
+        _end_cv_threads()
     return {
         "collate_fn": collate,
         "num_workers": workers,
@@ -202,8 +204,12 @@ def _loading(workers: int) -> dict[str, Any]:
     }
 
 
-def _one_thread(_: int) -> None:
+def _end_cv_threads() -> None:
+    """OpenCV's threads do not live on in a forked worker, which would wait for them for ever."""
     import cv2
 
     cv2.setNumThreads(1)
+
+
+def _one_thread(_: int) -> None:
     torch.set_num_threads(1)
