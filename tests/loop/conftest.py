@@ -68,7 +68,16 @@ def prepare(root: Path, stills: Path) -> Path:
     (root / "params.yaml").write_text("algorithms: {}\ndatasets: []\n", encoding="utf-8")
     steps = [
         ["dataset", "new", "streets", "--title", "街道", "--camera", "东门 1 号", *classes()],
-        ["footage", "add", "streets", str(stills), "--started-at", "2026-03-02T09:00:00Z"],
+        [
+            "footage",
+            "add",
+            "streets",
+            str(stills),
+            "--started-at",
+            "2026-03-02T09:00:00Z",
+            "--retain-until",
+            "2099-01-01T00:00:00Z",
+        ],  # fmt: skip
         ["label", "import", "streets", str(stills / "标注.json")],
         [
             "algorithm",
