@@ -77,7 +77,7 @@ def prepare(root: Path, stills: Path) -> Path:
             "2026-03-02T09:00:00Z",
             "--retain-until",
             "2099-01-01T00:00:00Z",
-        ],  # fmt: skip
+        ],
         ["label", "import", "streets", str(stills / "标注.json")],
         [
             "algorithm",
