@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from hashlib import sha256
 from pathlib import Path
@@ -18,6 +18,15 @@ from cityforge.cards.yaml_files import check
 
 REPOSITORY = Path(__file__).parents[1]
 SIZE = (64, 48)  # width, height of the pictures and films made here
+
+
+@pytest.fixture(autouse=True)
+def scheduling_stays_ordinary() -> Iterator[None]:
+    """No test leaves this process in another scheduling class, which later ones inherit."""
+    yield
+    found = os.sched_getscheduler(0)
+    os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+    assert found == os.SCHED_OTHER
 
 
 @pytest.fixture

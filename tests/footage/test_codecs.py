@@ -15,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scheduling import kept_scheduling
 
 from cityforge.cards.dataset import Sampling
 from cityforge.footage.probe import probe
@@ -119,7 +120,7 @@ def picture(number: int) -> NDArray[np.uint8]:
 def write_film(path: Path, film: Film, moments: list[int] | None = None) -> Path:
     import av
 
-    with av.open(str(path), "w") as container:
+    with kept_scheduling(), av.open(str(path), "w") as container:
         stream: Any = container.add_stream(film.encoder, film.rate, options=NO_WORDS | film.options)
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, film.pixels
         for number in range(film.count):

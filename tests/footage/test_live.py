@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import socket
-import sys
 import threading
 import time
 from pathlib import Path
 
+import live_server as cameras
 import pytest
+from live_server import FAST, record_all, shown
 
 from cityforge.errors import InputError, ServiceError
 from cityforge.footage.live import check_address, open_live
-
-sys.path.insert(0, str(Path(__file__).parent))
-import live_server as cameras
-from live_server import FAST, record_all, shown
 
 
 @pytest.mark.parametrize("scheme", ["tcp", "http", "rtsp"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -11,14 +10,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import live_server as cameras
 import pytest
+from live_server import CAMERA, FAST, record_all, shown
 
 from cityforge.errors import ServiceError
 from cityforge.footage.spool import segment_name
-
-sys.path.insert(0, str(Path(__file__).parent))
-import live_server as cameras
-from live_server import CAMERA, FAST, record_all, shown
 
 # Each: a server's maker, and its address.
 SOURCES: dict[str, tuple[Callable[..., Any], str, dict[str, Any]]] = {

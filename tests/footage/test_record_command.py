@@ -14,14 +14,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import live_server as cameras
 import pytest
+from live_server import FAST, numbers_in
 
 from cityforge.footage.catalogue import read_catalogue
 from cityforge.footage.spool import segment_name
-
-sys.path.insert(0, str(Path(__file__).parent))
-import live_server as cameras
-from live_server import FAST, numbers_in
 
 CARD = """\
 name: streets

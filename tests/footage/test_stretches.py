@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scheduling import kept_scheduling
 
 from cityforge.cards.dataset import Dataset, Sampling
 from cityforge.errors import DataError
@@ -33,7 +34,7 @@ def write(path: Path, encoder: str, options: dict[str, str], rate: Fraction, cou
     import av
 
     ground = np.random.default_rng(3).integers(30, 220, (12, 16, 3), dtype=np.uint8)
-    with av.open(str(path), "w") as container:
+    with kept_scheduling(), av.open(str(path), "w") as container:
         stream = container.add_stream(encoder, rate=rate, options=options)
         stream.width, stream.height, stream.pix_fmt = *SIZE, "yuv420p"
         for number in range(count):
