@@ -25,12 +25,22 @@ VALUES = {
     pa.float32(): 0.5,
     pa.int32(): -3,
     pa.int64(): 2**40,
+    pa.bool_(): True,
     pa.timestamp("us", tz="UTC"): datetime(2026, 11, 22, 8, 30, 0, 5, tzinfo=UTC),
 }
 ROWS: list[dict[str, object]] = [
     {"frame_id": "a-0", "subset": "train", "group": "a"},
     {"frame_id": "b-0", "subset": "test", "group": "b"},
 ]
+
+
+def value(kind: pa.DataType) -> object:
+    """Something that a column of this type holds."""
+    if pa.types.is_list(kind):
+        return [value(kind.value_type), value(kind.value_type)]
+    if pa.types.is_struct(kind):
+        return {field.name: value(field.type) for field in kind}
+    return VALUES[kind]
 
 
 def stored(tmp_path: Path, table: pa.Table) -> Path:
@@ -48,7 +58,7 @@ def refusal(schema: pa.Schema, path: Path) -> str:
 
 @pytest.mark.parametrize("schema", SCHEMAS, ids=lambda s: s.metadata[VERSION_KEY].decode())
 def test_what_is_written_is_read(schema: pa.Schema, tmp_path: Path) -> None:
-    full = {field.name: VALUES[field.type] for field in schema}
+    full = {field.name: value(field.type) for field in schema}
     bare = {name: None if schema.field(name).nullable else full[name] for name in full}
     path = tmp_path / "deep" / "table.parquet"
     write_table(from_rows([full, bare], schema), schema, path)
