@@ -23,7 +23,6 @@ from cityforge.synthetic.cameras import CAMERAS
 from cityforge.synthetic.clips import Clip, is_finished, keep_backdrop, record
 from cityforge.synthetic.conditions import condition_named
 
-SITE = "crossing"
 FIRST_DAY = datetime(2026, 3, 2, tzinfo=UTC)
 LOOK_VERSION = 1  # raise when the pictures or the traffic change, so that clips are made anew
 
@@ -133,11 +132,11 @@ def _sweep(out: Path) -> None:
 
 def _listing(clips: Sequence[Clip]) -> str:
     """The text of footage.csv."""
-    rows: list[list[str]] = [["file", "camera", "site", "started_at", "lighting", "weather"]]
+    rows: list[list[str]] = [["file", "camera", "started_at", "lighting", "weather"]]
     for clip in clips:
         condition = condition_named(clip.condition)
         started = clip.started_at.isoformat().replace("+00:00", "Z")
-        rows.append([clip.file, clip.camera, SITE, started, condition.lighting, condition.weather])
+        rows.append([clip.file, clip.camera, started, condition.lighting, condition.weather])
     return "".join(",".join(row) + "\n" for row in rows)
 
 
