@@ -43,6 +43,9 @@ lock: $(READY)
 	@$(BIN)/uv pip compile pyproject.toml --all-extras --generate-hashes --universal --python-version 3.11 \
 		--no-emit-index-url --no-header --quiet -o requirements.lock
 	@sed '/--hash/d; /^ *#/d; s/ \\$$//' requirements.lock > $(VENV)/pins.txt
+	@$(BIN)/uv pip compile platform/cityforge/labeling/studio/requirements.in --generate-hashes \
+		--universal --python-version 3.11 --no-emit-index-url --no-header --no-annotate --quiet \
+		-o platform/cityforge/labeling/studio/requirements.txt
 	@$(BIN)/uv pip compile serving/requirements.in -c $(VENV)/pins.txt --universal --python-version 3.11 \
 		--no-emit-index-url --no-header --no-annotate --quiet -o serving/requirements.txt
 

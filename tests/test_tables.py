@@ -70,7 +70,7 @@ def test_what_is_written_is_read(schema: pa.Schema, tmp_path: Path) -> None:
 
 def test_every_schema_has_a_version_of_its_own() -> None:
     versions = {schema.metadata[VERSION_KEY] for schema in SCHEMAS}
-    assert len(versions) == len(SCHEMAS) == 6
+    assert len(versions) == len(SCHEMAS) == 8
 
 
 def test_empty_table_is_a_table(tmp_path: Path) -> None:

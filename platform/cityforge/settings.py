@@ -31,7 +31,12 @@ QUIET_SWITCHES = {
 
 
 class Settings(BaseSettings):
-    """The settings of one site; every one has a default that needs no server."""
+    """The settings of one site; every one has a default that needs no server.
+
+    `label_studio_env` names a virtual environment that holds Label Studio already (none: one is
+    made below .cityforge); `label_studio_files` the folder of pictures that the server of this
+    machine serves (none: .cityforge/label-studio/files).
+    """
 
     model_config = SettingsConfigDict(env_prefix="CITYFORGE_", extra="ignore", frozen=True)
 
@@ -39,6 +44,8 @@ class Settings(BaseSettings):
     tracking_uri: str = ""
     label_studio_url: str = ""
     label_studio_token: SecretStr = SecretStr("")
+    label_studio_env: str = ""
+    label_studio_files: str = ""
     tuning_storage: str = ""
     ray_address: str = ""
     workers: int = 0

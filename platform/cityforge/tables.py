@@ -104,8 +104,31 @@ LABELS = pa.schema(
         pa.field("origin", pa.string(), nullable=False),  # human, assisted, imported
         pa.field("lead_time_s", pa.float64()),
         pa.field("updated_at", _TIME),
+        pa.field("ground_truth", pa.bool_()),  # a reviewer marked its annotation as the truth
+        pa.field("model_version", pa.string()),  # of the prediction it was made from
     ],
-    metadata={VERSION_KEY: b"labels/1"},
+    metadata={VERSION_KEY: b"labels/2"},
+)
+
+# What people did in Label Studio, as it was exported: one row an annotation, nothing left out.
+ANNOTATIONS = pa.schema(
+    [
+        pa.field("annotation_id", pa.string(), nullable=False),
+        pa.field("task_id", pa.int64(), nullable=False),
+        pa.field("frame_id", pa.string()),  # null: a task that cityforge did not push, or a video
+        pa.field("annotator", pa.string()),  # e-mail; "user 7" where the account is gone
+        pa.field("created_at", _TIME),
+        pa.field("updated_at", _TIME),
+        pa.field("lead_time_s", pa.float64()),
+        pa.field("ground_truth", pa.bool_(), nullable=False),
+        pa.field("skipped", pa.bool_(), nullable=False),  # cancelled by the annotator
+        pa.field("origin", pa.string(), nullable=False),  # human, assisted
+        pa.field("model_version", pa.string()),  # of the prediction it was made from
+        pa.field("data", pa.string(), nullable=False),  # the task's data, JSON
+        pa.field("result", pa.string(), nullable=False),  # JSON list, as Label Studio states it
+        pa.field("source", pa.string(), nullable=False),  # label-studio:<project id>
+    ],
+    metadata={VERSION_KEY: b"annotations/1"},
 )
 
 SPLIT = pa.schema(
@@ -132,8 +155,22 @@ PREDICTIONS = pa.schema(
     metadata={VERSION_KEY: b"predictions/1"},
 )
 
+# What people are asked to label next, in this order.
+QUEUE = pa.schema(
+    [
+        pa.field("frame_id", pa.string(), nullable=False),
+        pa.field("rank", pa.int32(), nullable=False),  # 0 is asked first
+        # teach (unlabelled), gold (known answer), review (likely mistake), split (class unclear)
+        pa.field("purpose", pa.string(), nullable=False),
+        pa.field("reason", pa.string(), nullable=False),  # one line for a person
+        pa.field("uncertainty", pa.float32()),  # 0 to 1, of the current model
+        pa.field("novelty", pa.float32()),  # distance to the nearest labelled or queued frame
+    ],
+    metadata={VERSION_KEY: b"queue/1"},
+)
+
 # Older tables that people's work lies in are still read: their new columns are null.
-READABLE = {"footage/2": ("footage/1",)}
+READABLE = {"footage/2": ("footage/1",), "labels/2": ("labels/1",)}
 
 REJECTED = pa.schema(
     [

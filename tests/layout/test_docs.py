@@ -78,7 +78,7 @@ def test_settings_table_names_every_setting() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     named = set(re.findall(r"^\| `CITYFORGE_(\w+)`", text, re.MULTILINE))
     fields = {name.upper() for name in Settings.model_fields}
-    assert fields - named == {"RAY_ADDRESS", "LABEL_STUDIO_TOKEN"}  # nothing reads them yet
+    assert fields - named == {"RAY_ADDRESS"}  # nothing reads it yet
     assert named - fields == {"VERBOSE", "REAL_DATA"}
 
 

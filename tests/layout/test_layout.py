@@ -27,6 +27,9 @@ DATA_FILES = {
     "cityforge/evaluation/report.html.j2",
     "cityforge/footage/sheet.css",
     "cityforge/footage/sheet.html.j2",
+    "cityforge/labeling/status_sheet.html.j2",
+    "cityforge/labeling/studio/requirements.in",
+    "cityforge/labeling/studio/requirements.txt",
 }
 HEAVY = ["torch", "mlflow", "pytorch_lightning", "great_expectations", "bentoml", "optuna", "cv2"]
 

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from cityforge.cards.labeling import Labeling, OntologyChange
 from cityforge.cards.yaml_files import Card
 
 FolderName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{2,63}$")]
@@ -17,6 +18,8 @@ class OntologyClass(Card):
 
     name: ShownName
     definition: Annotated[str, Field(min_length=1)]
+    colour: Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")] | None = None  # in Label Studio
+    hotkey: Annotated[str, Field(pattern=r"^[a-z0-9]$")] | None = None
 
 
 class Camera(Card):
@@ -125,6 +128,8 @@ class Dataset(Card):
     licence: Annotated[str, Field(min_length=1)]
     sampling: Sampling
     checks: Checks
+    labeling: Labeling = Labeling()
+    ontology_changes: list[OntologyChange] = Field(default_factory=list)
 
     @field_validator("classes")
     @classmethod

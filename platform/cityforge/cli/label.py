@@ -1,4 +1,4 @@
-"""`cityforge label`: labels in and out of a dataset."""
+"""`cityforge label`: people's labels, from files and from Label Studio, in and out of a dataset."""
 
 from __future__ import annotations
 
@@ -9,11 +9,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cityforge.cli.expiry import leave_expired
+from cityforge.cli.label_ontology import migrate
+from cityforge.cli.label_push import push
+from cityforge.cli.label_queue import queue
+from cityforge.cli.label_server import start
+from cityforge.cli.label_status import status
 from cityforge.cli.surroundings import DatasetName, Json, dvc, open_project, show_json
 
 if TYPE_CHECKING:
     from cityforge.cards.dataset import Dataset
     from cityforge.footage.stored import LawfulFrames
+    from cityforge.labeling.formats.rows import LabelFile
     from cityforge.labeling.intake import Intake
     from cityforge.labeling.matching import FramesOfFilm
     from cityforge.project import Project
@@ -22,6 +28,10 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Labels in and out of a dataset.", no_args_is_help=True)
 
 SHOWN_REJECTS = 10
+FORMATS = (
+    "studio, studio_min, coco, voc, yolo, cvat_image, cvat_video, labelme, open_images, "
+    "imagenet or mot"
+)
 
 
 @app.command("import")
@@ -31,7 +41,7 @@ def import_(
     path: Annotated[Path, typer.Argument(help="A label file, or a folder of them.")],
     format_name: Annotated[
         str,
-        typer.Option("--format", help="studio, coco, voc or yolo; by default found by looking."),
+        typer.Option("--format", help=f"{FORMATS}; by default found by looking."),
     ] = "",
     film: Annotated[
         str, typer.Option(help="Name of the film that the labelled pictures were cut from.")
@@ -83,7 +93,7 @@ def import_into_dataset(
 
     card = project.dataset(dataset)
     folder = project.dataset_folder(dataset)
-    labels = read(path.resolve(), format_name or None)
+    labels = read(path.resolve(), format_name or None, polygons=card.labeling.polygons)
     if not catalogue_path(folder).is_file():
         raise LabelError(
             "footage that the labels speak of",
@@ -135,18 +145,20 @@ def _of_film(film: str, number: str, per_second: float) -> FramesOfFilm:
 def export(
     context: typer.Context,
     dataset: DatasetName,
-    path: Annotated[Path, typer.Argument(help="File (studio, coco) or folder (voc, yolo).")],
-    format_name: Annotated[
-        str, typer.Option("--format", help="studio, coco, voc or yolo.")
-    ] = "studio",
+    path: Annotated[Path, typer.Argument(help="File or folder, as the format asks.")],
+    format_name: Annotated[str, typer.Option("--format", help=f"{FORMATS}.")] = "studio",
+    at: Annotated[
+        str, typer.Option(help="Digest of an earlier state; see `cityforge label history`.")
+    ] = "",
     as_json: Json = False,
 ) -> None:
-    """Write the labels of a dataset in another format."""
+    """Write the labels of a dataset, as they are or as they were, in another format."""
     project, _ = open_project(context)
     from cityforge.errors import LabelError
-    from cityforge.labeling.formats.registry import find, write
-    from cityforge.labeling.intake import labels_path, read_labels
+    from cityforge.labeling.formats.registry import find
+    from cityforge.labeling.history import read_state
     from cityforge.labeling.outgoing import give_out
+    from cityforge.labeling.stored import labels_path, read_labels
 
     find(format_name)
     card = project.dataset(dataset)
@@ -158,12 +170,13 @@ def export(
             where=f"dataset '{dataset}'",
             do=f"cityforge label import {dataset} FILE",
         )
-    stored, known = _lawful(card, folder), read_labels(folder)
+    stored = _lawful(card, folder)
+    known = read_state(folder, "labels", at) if at else read_labels(folder)
     labels = give_out(dataset, card.class_names, stored.footage, stored.frames, known)
     kept_back = known.num_rows - known.column("class").null_count - len(labels.boxes)
     if kept_back:
         typer.echo(f"{kept_back} boxes of frames that may not be used left out", err=True)
-    files = write(labels, path, format_name)
+    files = _write(labels, path, format_name, stored, folder)
     if as_json:
         show_json({"boxes": len(labels.boxes), "images": len(labels.images), "files": files})
         return
@@ -171,3 +184,25 @@ def export(
         f"{len(labels.boxes)} boxes on {len(labels.images)} images written to {path} "
         f"({len(files)} files)"
     )
+
+
+def _write(
+    labels: LabelFile, path: Path, format_name: str, stored: LawfulFrames, folder: Path
+) -> list[Path]:
+    from cityforge.footage.shards import FrameStore
+    from cityforge.labeling.formats.registry import write
+
+    if format_name != "imagenet":
+        return write(labels, path, format_name)
+    from cityforge.labeling.formats.imagenet import write as write_pictures
+
+    store = FrameStore(folder / "frames", stored.frames)
+    frame_of = {image.name: image.where for image in labels.images}
+    return write_pictures(labels, path, images=lambda name: store.read(frame_of[name]))
+
+
+app.command("start")(start)
+app.command("queue")(queue)
+app.command("push")(push)
+app.command("status")(status)
+app.command("migrate")(migrate)

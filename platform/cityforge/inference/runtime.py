@@ -80,20 +80,23 @@ class Model:
         batch = np.stack([each.canvas for each in fitted])
         scores, boxes = self._session.run(None, {"pictures": batch})
         return [
-            self._answer(scores[row], boxes[row], each, floor) for row, each in enumerate(fitted)
+            answer_of(self.about, scores[row], boxes[row], each, floor)
+            for row, each in enumerate(fitted)
         ]
 
-    def _answer(
-        self, scores: NDArray[Any], boxes: NDArray[Any], fitted: Fitted, floor: float
-    ) -> Answer:
-        xyxy, score, cls = decode_boxes(
-            scores,
-            boxes,
-            scale=fitted.scale,
-            width=fitted.width,
-            height=fitted.height,
-            score_floor=floor,
-            overlap=self.about.overlap,
-            max_boxes=self.about.max_boxes,
-        )
-        return Answer(fitted.width, fitted.height, xyxy, score, cls)
+
+def answer_of(
+    about: About, scores: NDArray[Any], boxes: NDArray[Any], fitted: Fitted, floor: float
+) -> Answer:
+    """An answer from a network's raw output: (A, C) scores, (A, 4) xyxy in input pixels."""
+    xyxy, score, cls = decode_boxes(
+        scores,
+        boxes,
+        scale=fitted.scale,
+        width=fitted.width,
+        height=fitted.height,
+        score_floor=floor,
+        overlap=about.overlap,
+        max_boxes=about.max_boxes,
+    )
+    return Answer(fitted.width, fitted.height, xyxy, score, cls)

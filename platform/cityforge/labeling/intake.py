@@ -3,22 +3,36 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from cityforge.cards.dataset import Dataset
 from cityforge.errors import LabelError, suggest
-from cityforge.labeling.formats.rows import LabelFile, LabelledBox, LabelledImage, Rejected
+from cityforge.labeling.fitting import XYXY, cut_to, misfit_of_box, misfit_of_point, shown_box
+from cityforge.labeling.formats.rows import (
+    LabelFile,
+    LabelledBox,
+    LabelledImage,
+    Rejected,
+    Task,
+)
 from cityforge.labeling.matching import FrameFinder, FramesOfFilm, StoredFrame
-from cityforge.tables import LABELS, REJECTED, from_rows, read_table, write_table
+from cityforge.labeling.stored import (
+    labels_path,
+    list_rejected,
+    read_from_studio,
+    read_imported,
+    read_labels,
+    rejected_path,
+    replace_labels,
+)
+from cityforge.tables import LABELS, from_rows
 
-# A box may stand out of its image by rounding; by more it is cut at the edge and counted.
-ROUNDING_PX = 1.0
+__all__ = ["Intake", "labels_path", "read_labels", "rejected_path", "take_in"]
 
 
 @dataclass(frozen=True)
@@ -31,22 +45,6 @@ class Intake:
     cut_boxes: int  # stood partly outside, cut at the edge
     rejected: list[Rejected]
     stored_boxes: int  # in the dataset afterwards
-
-
-def labels_path(folder: Path) -> Path:
-    """Where the labels of the dataset in `folder` lie."""
-    return folder / "labels" / "labels.parquet"
-
-
-def rejected_path(folder: Path) -> Path:
-    """Where the rows that could not be used lie, each with its reason."""
-    return folder / "labels" / "rejected.parquet"
-
-
-def read_labels(folder: Path) -> pa.Table:
-    """Table LABELS of a dataset; empty when nothing was imported yet."""
-    path = labels_path(folder)
-    return read_table(LABELS, path) if path.exists() else LABELS.empty_table()
 
 
 def take_in(
@@ -74,8 +72,9 @@ def take_in(
     spoken_of = {place[0].frame_id for place in places.values()}
     refused_there = {places[each.image][0].frame_id for each in rejected if each.image in places}
     empty = sorted(spoken_of - with_boxes - refused_there)
-    rows += [_row_of_nothing(frame_id, labels.source) for frame_id in empty]
-    _set_aside(folder, labels.source, rejected)
+    task = _task_of(labels)
+    rows += [row_of_nothing(frame_id, labels.source, task) for frame_id in empty]
+    list_rejected(folder, labels.source, [(labels.source, each) for each in rejected])
     if not rows:
         first = f"; the first: {rejected[0].reason} ({rejected[0].found})" if rejected else ""
         raise LabelError(
@@ -130,44 +129,32 @@ class _Judge:
             self._refuse(box, "its image has no stored frame", box.image)
             return None
         frame, scale_x, scale_y = places[box.image]
-        reason, found = "", ""
-        x1, x2 = box.x1 * scale_x, box.x2 * scale_x
-        y1, y2 = box.y1 * scale_y, box.y2 * scale_y
+        xyxy = (box.x1 * scale_x, box.y1 * scale_y, box.x2 * scale_x, box.y2 * scale_y)
         if box.cls not in self._classes:
             hint = suggest(box.cls, self._classes)
-            reason, found = f"a class that the card does not name ({hint})", box.cls
-        elif not (x1 < x2 and y1 < y2):
-            reason, found = "a box of no size", _shown(x1, y1, x2, y2)
-        elif x2 <= 0 or y2 <= 0 or x1 >= frame.width or y1 >= frame.height:
-            reason = f"a box outside its image of {frame.width}×{frame.height}"
-            found = _shown(x1, y1, x2, y2)
-        if reason:
-            self._refuse(box, reason, found)
+            self._refuse(box, f"a class that the card does not name ({hint})", box.cls)
             return None
-        return self._accept(box, frame, (x1, y1, x2, y2))
+        if misfit := _MISFIT[box.task](xyxy, frame.width, frame.height):
+            self._refuse(box, misfit, shown_box(xyxy))
+            return None
+        return self._accept(box, frame, xyxy)
 
-    def _accept(
-        self, box: LabelledBox, frame: StoredFrame, raw: tuple[float, float, float, float]
-    ) -> dict[str, Any] | None:
-        x1, y1 = max(raw[0], 0.0), max(raw[1], 0.0)
-        x2, y2 = min(raw[2], float(frame.width)), min(raw[3], float(frame.height))
-        cut = (x1, y1, x2, y2)
-        if max(abs(a - b) for a, b in zip(raw, cut, strict=True)) > ROUNDING_PX:
-            self.cut += 1
-        key = f"{frame.frame_id}|{box.cls}|{_shown(*cut)}|{box.annotator or ''}|{self._source}"
+    def _accept(self, box: LabelledBox, frame: StoredFrame, raw: XYXY) -> dict[str, Any] | None:
+        cut, was_cut = cut_to(raw, frame.width, frame.height)
+        self.cut += was_cut
+        of_image = box.task == "classification"
+        at = "image" if of_image else shown_box(cut)
+        key = f"{frame.frame_id}|{box.cls}|{at}|{box.annotator or ''}|{self._source}"
         label_id = hashlib.sha256(key.encode()).hexdigest()[:16]
         if label_id in self._seen:
-            self._refuse(box, "the same box stands twice", _shown(*cut))
+            self._refuse(box, f"the same {_KIND[box.task]} stands twice", at)
             return None
         row = {
             "label_id": label_id,
             "frame_id": frame.frame_id,
-            "task": "detection",
+            "task": box.task,
             "class": box.cls,
-            "x1": x1,
-            "y1": y1,
-            "x2": x2,
-            "y2": y2,
+            **dict(zip(("x1", "y1", "x2", "y2"), (None,) * 4 if of_image else cut, strict=True)),
             "track_id": box.track_id,
             "annotator": box.annotator,
             "annotation_id": box.annotation_id,
@@ -178,7 +165,7 @@ class _Judge:
         }
         other = self._elsewhere.get(_place_of(row))
         if other is not None:
-            self._refuse(box, f"the same box stands already, from {other}", _shown(*cut))
+            self._refuse(box, f"the same {_KIND[box.task]} stands already, from {other}", at)
             return None
         self._seen.add(label_id)
         return row
@@ -189,66 +176,44 @@ class _Judge:
         )
 
 
+_KIND = {"detection": "box", "classification": "class", "density": "point"}
+
+
+def _fits(_xyxy: XYXY, _width: int, _height: int) -> str:
+    """A class of the whole image has no place to misfit."""
+    return ""
+
+
+_MISFIT = {"detection": misfit_of_box, "classification": _fits, "density": misfit_of_point}
+
+
 def _place_of(row: dict[str, Any]) -> tuple[object, ...]:
-    """What makes two labels the same: frame, class, box to 0.001 px, annotator."""
-    box = _shown(row["x1"], row["y1"], row["x2"], row["y2"])
-    return row["frame_id"], row["class"], box, row["annotator"]
+    """What makes two labels the same: frame, task, class, box to 0.001 px, annotator."""
+    box = "" if row["x1"] is None else shown_box((row["x1"], row["y1"], row["x2"], row["y2"]))
+    return row["frame_id"], row["task"], row["class"], box, row["annotator"]
 
 
-def _row_of_nothing(frame_id: str, source: str) -> dict[str, Any]:
+def _task_of(labels: LabelFile) -> Task:
+    """What an image without labels was looked at for: what the others of its file are."""
+    tasks = {box.task for box in labels.boxes}
+    return tasks.pop() if len(tasks) == 1 else "detection"
+
+
+def row_of_nothing(frame_id: str, source: str, task: Task) -> dict[str, Any]:
+    """The row of a frame that somebody looked at, and that holds nothing."""
     label_id = hashlib.sha256(f"{frame_id}|nothing|{source}".encode()).hexdigest()[:16]
     return {
         "label_id": label_id,
         "frame_id": frame_id,
-        "task": "detection",
+        "task": task,
         "source": source,
         "origin": "imported",
     }
 
 
-def _store(
-    folder: Path,
-    source: str,
-    rows: list[dict[str, Any]],
-    spoken_of: set[str],
-) -> int:
-    before = read_labels(folder)
-    _keep_history(folder)
-    kept = [
-        row
-        for row in before.to_pylist()
-        if row["source"] != source or row["frame_id"] not in spoken_of
-    ]
-    table = from_rows(sorted(kept + rows, key=lambda row: str(row["label_id"])), LABELS)
-    write_table(table, LABELS, labels_path(folder))
-    return int(table.num_rows - table.column("class").null_count)
-
-
-def _set_aside(folder: Path, source: str, rejected: list[Rejected]) -> None:
-    """Keep the rows that could not be used; those of other imports stay."""
-    path = rejected_path(folder)
-    kept = read_table(REJECTED, path).to_pylist() if path.exists() else []
-    rows: list[dict[str, object]] = [row for row in kept if row["source"] != source]
-    for each in rejected:
-        rows.append(
-            {"source": source, "where": each.where, "reason": each.reason, "found": each.found}
-        )
-    write_table(from_rows(rows, REJECTED), REJECTED, path)
-
-
-def _keep_history(folder: Path) -> None:
-    path = labels_path(folder)
-    if not path.exists():
-        return
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
-    kept = path.parent / "history" / f"{digest}.parquet"
-    if kept.exists():
-        return
-    kept.parent.mkdir(exist_ok=True)
-    beside = kept.with_name(f".{kept.name}.{os.getpid()}")
-    shutil.copyfile(path, beside)
-    beside.replace(kept)
-
-
-def _shown(x1: float, y1: float, x2: float, y2: float) -> str:
-    return f"{x1:.3f},{y1:.3f},{x2:.3f},{y2:.3f}"
+def _store(folder: Path, source: str, rows: list[dict[str, Any]], spoken_of: set[str]) -> int:
+    before = read_imported(folder)
+    spoken = pc.is_in(before["frame_id"], pa.array(sorted(spoken_of), pa.string()))
+    again = pc.and_(pc.equal(before["source"], source), spoken)
+    imported = pa.concat_tables([before.filter(pc.invert(again)), from_rows(rows, LABELS)])
+    return replace_labels(folder, [read_from_studio(folder)], imported).boxes

@@ -56,13 +56,11 @@ def _image(frame: dict[str, Any], film: dict[str, Any]) -> LabelledImage:
 
 
 def _box(row: dict[str, Any], image: str) -> LabelledBox:
+    edges = {edge: row[edge] if row[edge] is not None else 0.0 for edge in ("x1", "y1", "x2", "y2")}
     return LabelledBox(
+        **edges,
         image=image,
         cls=row["class"],
-        x1=row["x1"],
-        y1=row["y1"],
-        x2=row["x2"],
-        y2=row["y2"],
         where=row["label_id"],
         track_id=row["track_id"],
         annotator=row["annotator"],
@@ -70,4 +68,5 @@ def _box(row: dict[str, Any], image: str) -> LabelledBox:
         lead_time_s=row["lead_time_s"],
         updated_at=row["updated_at"],
         origin=row["origin"],
+        task=row["task"],
     )

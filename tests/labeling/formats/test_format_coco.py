@@ -17,11 +17,11 @@ CATEGORY = {"id": 3, "name": "汽车"}
 ANNOTATION = {"id": 5, "image_id": 1, "category_id": 3, "bbox": [10, 20, 30, 40]}
 
 
-def read(folder: Path, **changes: Any) -> LabelFile:
+def read(folder: Path, polygons: Any = "refuse", **changes: Any) -> LabelFile:
     document = {"images": [IMAGE], "categories": [CATEGORY], "annotations": [ANNOTATION]}
     file = folder / "labels.json"
     file.write_text(json.dumps(document | changes), encoding="utf-8")
-    return coco.read(file)
+    return coco.read(file, polygons=polygons)
 
 
 def test_box_and_image_are_read(tmp_path: Path) -> None:
@@ -84,6 +84,56 @@ def test_unusable_annotation_is_rejected(
     assert rejected.where == "labels.json annotation 5"
     assert reason in rejected.reason
     assert rejected.image == image
+
+
+TRIANGLE = [10, 20, 40, 20, 25, 60]
+
+
+@pytest.mark.parametrize(
+    ("segmentation", "edges"),
+    [([TRIANGLE], (10, 20, 40, 60)), ([TRIANGLE, [0, 0, 5, 0, 5, "90"]], (0, 0, 40, 90))],
+)
+@pytest.mark.parametrize("bbox", [None, []])
+def test_segmentation_without_a_box(
+    tmp_path: Path, bbox: Any, segmentation: Any, edges: tuple[float, ...]
+) -> None:
+    row = ANNOTATION | {"bbox": bbox, "segmentation": segmentation}
+    (refused,) = read(tmp_path, annotations=[row]).rejected
+    assert "a polygon, not a box" in refused.reason
+    assert refused.image == "街.jpg"
+    (box,) = read(tmp_path, "box", annotations=[row]).boxes
+    assert (box.x1, box.y1, box.x2, box.y2) == edges
+
+
+def test_box_beside_a_segmentation_is_the_box(tmp_path: Path) -> None:
+    (box,) = read(tmp_path, annotations=[ANNOTATION | {"segmentation": [TRIANGLE]}]).boxes
+    assert (box.x1, box.y1, box.x2, box.y2) == (10, 20, 40, 60)
+
+
+@pytest.mark.parametrize(
+    ("segmentation", "reason"),
+    [
+        ({"counts": "abc", "size": [100, 200]}, "a mask with no bbox"),
+        ([[1, 2, 3, 4]], "fewer than 3 points"),
+        ([[1, 2, 3, 4, 5]], "odd count"),
+        ([[1, 2, 3, 4, 5, "x"]], "segmentation is no number"),
+        ("text", "segmentation is missing or no list"),
+        ([], "bbox is missing"),
+    ],
+)
+def test_unusable_segmentation_is_rejected(tmp_path: Path, segmentation: Any, reason: str) -> None:
+    row = ANNOTATION | {"bbox": None, "segmentation": segmentation}
+    (rejected,) = read(tmp_path, "box", annotations=[row]).rejected
+    assert reason in rejected.reason
+
+
+@pytest.mark.parametrize("task", ["density", "classification"])
+def test_points_and_classes_are_not_written(tmp_path: Path, task: Any) -> None:
+    box = LabelledBox(image="a.jpg", cls="car", x1=0, y1=0, x2=0, y2=0, where="", task=task)
+    labels = LabelFile(source="x", images=[LabelledImage(name="a.jpg")], boxes=[box])
+    with pytest.raises(LabelError, match=f"COCO can hold.*1 of {task}"):
+        coco.write(labels, tmp_path / "a.json")
+    assert not (tmp_path / "a.json").exists()
 
 
 @pytest.mark.parametrize(

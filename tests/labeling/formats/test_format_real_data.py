@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
-from cityforge.labeling.formats import registry
+from cityforge.labeling.formats import open_images, registry, studio_min
 from cityforge.labeling.formats.rows import LabelFile
 
 pytestmark = pytest.mark.real
@@ -76,4 +77,27 @@ def test_real_labels_in_another_format(tmp_path: Path, format_name: str) -> None
     registry.write(labels, target, format_name)
     back = registry.read(target)
     assert {i.name for i in back.images} == {i.name for i in labels.images}
+    assert boxes_by_name(back) == boxes_by_name(labels)
+
+
+@pytest.mark.parametrize("form", [studio_min, open_images])
+@pytest.mark.parametrize(
+    ("part", "images", "boxes"),
+    [
+        ("street_garbage", 550, 1484),
+        ("highway", 420, 910),
+        ("drone_person/train", 85, 100),
+    ],
+)
+def test_real_labels_in_other_tools_tables(
+    tmp_path: Path, form: ModuleType, part: str, images: int, boxes: int
+) -> None:
+    labels = registry.read(real_data(part))
+    target = tmp_path / ("folder" if form is open_images else "labels.json")
+    form.write(labels, target)
+    back = form.read(target)
+    assert (len(back.images), len(back.boxes), back.rejected) == (images, boxes, [])
+    assert {(i.name, i.width, i.height) for i in back.images} == {
+        (i.name, i.width, i.height) for i in labels.images
+    }
     assert boxes_by_name(back) == boxes_by_name(labels)

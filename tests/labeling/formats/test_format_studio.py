@@ -31,10 +31,10 @@ def task(*results: Any, data: Any = None, **annotation: Any) -> dict[str, Any]:
     return {"id": 7, "data": data or {"image": "a.jpg"}, "annotations": [row]}
 
 
-def read(folder: Path, *tasks: Any) -> LabelFile:
+def read(folder: Path, *tasks: Any, **options: Any) -> LabelFile:
     file = folder / "labels.json"
     file.write_text(json.dumps(tasks), encoding="utf-8")
-    return studio.read(file)
+    return studio.read(file, **options)
 
 
 def test_percent_becomes_pixels_of_the_original_image(tmp_path: Path) -> None:
@@ -135,7 +135,8 @@ def test_two_annotations_share_their_image(tmp_path: Path) -> None:
     [
         (region(value={"rotation": 15}), "rotated"),
         (region(image_rotation=90), "rotated"),
-        (region(type="polygonlabels"), "no labelled rectangle"),
+        (region(type="brushlabels"), "no labelled rectangle"),
+        (region(type=["rectanglelabels"]), "no labelled rectangle"),
         (region(value={"rectanglelabels": []}), "no class"),
         (region(value={"rectanglelabels": ["a", "b"]}), "more than one class"),
         (region(value={"rectanglelabels": [3]}), "class is missing"),
@@ -159,6 +160,103 @@ def test_unusable_region_is_rejected_with_its_image(tmp_path: Path, row: Any, re
     assert reason in rejected.reason
     assert rejected.image == "a.jpg"
     assert rejected.found
+
+
+def result(kind: str, value: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    sizes = {} if kind == "choices" else {"original_width": 200, "original_height": 100}
+    return {"type": kind, "from_name": "x", "to_name": "image", "value": value} | sizes | changes
+
+
+POINT = {"x": 5, "y": 20, "width": 0.5, "keypointlabels": ["head"]}
+POLYGON = {"points": [[10, 10], [50, 10], [30, 60]], "polygonlabels": ["car"]}
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        (result("keypointlabels", POINT), [("density", "head", 10, 20, 10, 20)]),
+        (result("choices", {"choices": ["wet"]}), [("classification", "wet", 0, 0, 0, 0)]),
+        (result("choices", {"choices": ["wet", "汽"]}),
+         [("classification", "wet", 0, 0, 0, 0), ("classification", "汽", 0, 0, 0, 0)]),
+        (result("polygonlabels", POLYGON), [("detection", "car", 20, 10, 100, 60)]),
+    ],
+)  # fmt: skip
+def test_points_classes_and_polygons(
+    tmp_path: Path, row: dict[str, Any], said: list[tuple[Any, ...]]
+) -> None:
+    labels = read(tmp_path, task(row, completed_by=3), polygons="box")
+    found = [(b.task, b.cls, b.x1, b.y1, b.x2, b.y2) for b in labels.boxes]
+    assert found == [pytest.approx(each) for each in said]
+    assert {box.annotator for box in labels.boxes} == {"3"}
+    assert labels.rejected == []
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        (result("polygonlabels", POLYGON), "a polygon, not a box"),
+        (result("polygonlabels", POLYGON | {"points": 3}), "points is missing"),
+        (result("polygonlabels", POLYGON | {"points": [[1, 2, 3]]}), "corner has not 2 numbers"),
+        (result("polygonlabels", POLYGON | {"points": [["a", 2]]}), "corner x is no number"),
+        (result("polygonlabels", POLYGON | {"polygonlabels": []}), "no class on a polygon"),
+        (result("keypointlabels", POINT | {"x": None}), "x is no number"),
+        (result("keypointlabels", POINT, original_width=None), "size of the original image"),
+        (result("keypointlabels", POINT, image_rotation=90), "rotated"),
+        (result("keypointlabels", POINT | {"keypointlabels": ["a", "b"]}), "on one point"),
+        (result("choices", {"choices": []}), "no class was chosen"),
+        (result("choices", {"choices": [["a", "b"]]}), "class is missing or no text"),
+        (result("choices", {"choices": ["wet"], "x": 1, "y": 2}), "a class of one region"),
+        (result("choices", {"text": ["wet"]}), "choices is missing"),
+    ],
+)
+def test_unusable_point_class_or_polygon_is_rejected(
+    tmp_path: Path, row: dict[str, Any], reason: str
+) -> None:
+    labels = read(tmp_path, task(row, region()))
+    (rejected,) = labels.rejected
+    assert reason in rejected.reason
+    assert (len(labels.boxes), rejected.image) == (1, "a.jpg")
+
+
+def test_written_points_and_classes_stand_in_their_controls(tmp_path: Path) -> None:
+    image = LabelledImage(name="a.jpg", width=200, height=100)
+    mark = {"image": "a.jpg", "where": "", "annotation_id": "9", "origin": "human"}
+    labels = LabelFile(
+        source="x",
+        images=[image],
+        boxes=[
+            LabelledBox(cls="wet", x1=0, y1=0, x2=0, y2=0, task="classification", **mark),
+            LabelledBox(cls="head", x1=10, y1=5, x2=10, y2=5, task="density", **mark),
+            LabelledBox(cls="dry", x1=0, y1=0, x2=0, y2=0, task="classification", **mark),
+        ],
+    )
+    (file,) = studio.write(labels, tmp_path / "a.json")
+    ((annotation,),) = [row["annotations"] for row in json.loads(file.read_text())]
+    rows = {row["from_name"]: row for row in annotation["result"]}
+    assert list(rows) == ["point", "class"]
+    assert rows["point"]["type"] == "keypointlabels"
+    assert rows["point"]["value"] == {"x": 5, "y": 5, "width": 0.5, "keypointlabels": ["head"]}
+    assert rows["class"]["type"] == "choices"
+    assert rows["class"]["value"] == {"choices": ["wet", "dry"]}
+    found = {(b.task, b.cls, b.x1, b.x2, b.origin) for b in studio.read(file).boxes}
+    assert found == {(b.task, b.cls, b.x1, b.x2, b.origin) for b in labels.boxes}
+
+
+@pytest.mark.parametrize(
+    ("task", "edges", "words"),
+    [
+        ("density", (1, 2, 3, 4), "a point with x1 = x2"),
+        ("classification", (0, 0, 9, 9), "coordinates 0"),
+    ],
+)
+def test_box_that_says_it_is_a_point_or_class_is_not_written(
+    tmp_path: Path, task: Any, edges: tuple[float, ...], words: str
+) -> None:
+    x1, y1, x2, y2 = edges
+    box = LabelledBox(image="a.jpg", cls="car", x1=x1, y1=y1, x2=x2, y2=y2, where="", task=task)
+    image = LabelledImage(name="a.jpg", width=200, height=100)
+    with pytest.raises(LabelError, match=words):
+        studio.write(LabelFile(source="x", images=[image], boxes=[box]), tmp_path / "a.json")
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -147,3 +148,12 @@ def test_labels_of_an_earlier_write_are_not_mixed_in(tmp_path: Path) -> None:
     voc.write(first, tmp_path)
     with pytest.raises(LabelError, match="empty folder"):
         voc.write(LabelFile(source="x", images=[LabelledImage(name="b.jpg")]), tmp_path)
+
+
+@pytest.mark.parametrize("task", ["density", "classification"])
+def test_points_and_classes_are_not_written(tmp_path: Path, task: Any) -> None:
+    box = LabelledBox(image="a.jpg", cls="car", x1=0, y1=0, x2=0, y2=0, where="", task=task)
+    labels = LabelFile(source="x", images=[LabelledImage(name="a.jpg")], boxes=[box])
+    with pytest.raises(LabelError, match=f"VOC can hold.*1 of {task}"):
+        voc.write(labels, tmp_path / "to")
+    assert not (tmp_path / "to").exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -24,11 +25,11 @@ def text(path: Path, content: str) -> None:
     path.write_text(content, encoding="utf-8")
 
 
-def read(folder: Path, lines: str, names: str = NAMES) -> LabelFile:
+def read(folder: Path, lines: str, names: str = NAMES, **options: Any) -> LabelFile:
     text(folder / "data.yaml", names)
     picture(folder / "images" / "a.jpg")
     text(folder / "labels" / "a.txt", lines)
-    return yolo.read(folder)
+    return yolo.read(folder, **options)
 
 
 @pytest.mark.parametrize(
@@ -43,7 +44,7 @@ def read(folder: Path, lines: str, names: str = NAMES) -> LabelFile:
     ],
 )
 def test_row_becomes_a_box(tmp_path: Path, line: str, edges: tuple[float, ...]) -> None:
-    labels = read(tmp_path, f"\n{line}\n")
+    labels = read(tmp_path, f"\n{line}\n", polygons="box")
     (box,) = labels.boxes
     assert (box.x1, box.y1, box.x2, box.y2) == pytest.approx(edges, abs=1e-9)
     assert (box.image, box.cls, box.where) == ("images/a.jpg", "汽车", "labels/a.txt line 2")
@@ -73,6 +74,41 @@ def test_unusable_row_is_rejected(tmp_path: Path, line: str, reason: str) -> Non
     assert len(labels.boxes) == 1
     assert (rejected.where, rejected.image) == ("labels/a.txt line 2", "images/a.jpg")
     assert reason in rejected.reason
+
+
+@pytest.mark.parametrize("corners", ["0.1 0.2 0.9 0.3 0.5 0.8", "0.1 0.2 0.9 0.2 0.9 0.8 0.1 0.8"])
+def test_polygon_is_refused_unless_boxes_are_wanted(tmp_path: Path, corners: str) -> None:
+    labels = read(tmp_path, f"0 0.5 0.5 0.5 0.5\n1 {corners}")
+    (rejected,) = labels.rejected
+    assert (len(labels.boxes), rejected.image) == (1, "images/a.jpg")
+    assert "a polygon, not a box" in rejected.reason
+    taken = read(tmp_path, f"0 0.5 0.5 0.5 0.5\n1 {corners}", polygons="box")
+    assert ([box.cls for box in taken.boxes], taken.rejected) == (["汽车", "bus"], [])
+
+
+def test_class_beyond_the_names_is_rejected(tmp_path: Path) -> None:
+    names = "nc: 3\nnames: [car, bus, truck]"
+    labels = read(tmp_path, "2 0.5 0.5 1 1\n17 0.5 0.5 1 1\n3 0.5 0.5 1 1", names)
+    assert [box.cls for box in labels.boxes] == ["truck"]
+    assert [row.reason for row in labels.rejected] == ["class 17 of 3", "class 3 of 3"]
+    assert [row.where for row in labels.rejected] == ["labels/a.txt line 2", "labels/a.txt line 3"]
+
+
+@pytest.mark.parametrize("file", ["data.yaml", "labels/a.txt"])
+def test_file_in_another_encoding_is_named(tmp_path: Path, file: str) -> None:
+    read(tmp_path, "0 0.5 0.5 1 1")
+    (tmp_path / file).write_bytes("names: [汽车, 公交车, 行人]\n".encode("gb18030"))
+    with pytest.raises(LabelError, match="GB18030"):
+        yolo.read(tmp_path)
+
+
+@pytest.mark.parametrize("task", ["density", "classification"])
+def test_points_and_classes_are_not_written(tmp_path: Path, task: Any) -> None:
+    box = LabelledBox(image="a.jpg", cls="car", x1=0, y1=0, x2=0, y2=0, where="", task=task)
+    image = LabelledImage(name="a.jpg", width=10, height=10)
+    with pytest.raises(LabelError, match=f"YOLO can hold.*1 of {task}"):
+        yolo.write(LabelFile(source="x", images=[image], boxes=[box]), tmp_path / "to")
+    assert not (tmp_path / "to").exists()
 
 
 @pytest.mark.parametrize(

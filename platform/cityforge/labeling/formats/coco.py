@@ -1,7 +1,8 @@
 """COCO detection JSON: boxes as `[x, y, width, height]` in pixels.
 
 Beyond the standard's keys an image may carry `footage` and `pts_s`, and an annotation
-`track_id`. Annotators and times are not part of the format and are not written.
+`track_id`. Annotators and times are not part of the format and are not written. An annotation
+with a segmentation and no box is refused, or becomes the upright box around all its polygons.
 
 label-studio-sdk's converter is not used: it opens every image file, numbers images and
 annotations anew, and on import gives each box a random id.
@@ -14,8 +15,9 @@ from typing import TypeGuard
 
 from cityforge.errors import LabelError
 from cityforge.labeling.formats.files import only_json, read_json, write_json
-from cityforge.labeling.formats.gather import Gather, by_image, class_names
+from cityforge.labeling.formats.gather import Gather, by_image, class_names, hold_only
 from cityforge.labeling.formats.rows import LabelFile, LabelledBox, LabelledImage
+from cityforge.labeling.formats.shapes import Polygons, polygon_box
 from cityforge.labeling.formats.values import (
     UnusableError,
     entries,
@@ -31,7 +33,7 @@ Row = dict[str, object]
 PARTS = ("images", "annotations", "categories")
 
 
-def read(path: Path) -> LabelFile:
+def read(path: Path, *, polygons: Polygons = "refuse") -> LabelFile:
     """Read a COCO file, or the only JSON file of a folder.
 
     Raises:
@@ -50,9 +52,9 @@ def read(path: Path) -> LabelFile:
     classes = _read_categories(gather, source.name, document["categories"])
     images = _read_images(gather, source.name, document["images"])
     for row, annotation in enumerate(document["annotations"], start=1):
-        _read_annotation(
-            gather, _where(source.name, "annotation", annotation, row), annotation, images, classes
-        )
+        where = _where(source.name, "annotation", annotation, row)
+        with gather.row(where, _image_of(annotation, images)):
+            gather.box(_box(fields(annotation, "annotation"), where, images, classes, polygons))
     return gather.file(list(classes.values()))
 
 
@@ -62,7 +64,12 @@ def is_coco(document: object) -> TypeGuard[dict[str, list[object]]]:
 
 
 def write(labels: LabelFile, path: Path) -> list[Path]:
-    """Write one COCO file; images, boxes and classes are numbered from 1 in their order."""
+    """Write one COCO file; images, boxes and classes are numbered from 1 in their order.
+
+    Raises:
+        LabelError: labels that are no boxes, or that contradict each other.
+    """
+    hold_only(labels, "COCO", "detection")
     categories = {cls: number for number, cls in enumerate(class_names(labels), start=1)}
     images: list[Row] = []
     annotations: list[Row] = []
@@ -129,33 +136,29 @@ def _image(row: Row, where: str) -> LabelledImage:
     )
 
 
-def _read_annotation(
-    gather: Gather,
+def _box(
+    annotation: Row,
     where: str,
-    row: object,
     images: dict[int | str, str],
     classes: dict[int | str, str],
-) -> None:
-    with gather.row(where, _image_of(row, images)):
-        annotation = fields(row, "annotation")
-        image = _known(annotation, "image_id", images, "usable image")
-        cls = _known(annotation, "category_id", classes, "usable category")
-        if annotation.get("iscrowd") not in (0, None, False, "0"):
-            raise UnusableError("a crowd region, not one object", annotation.get("iscrowd"))
-        x, y, width, height = _bbox(annotation.get("bbox"))
-        track = annotation.get("track_id")
-        gather.box(
-            LabelledBox(
-                image=image,
-                cls=cls,
-                x1=x,
-                y1=y,
-                x2=x + width,
-                y2=y + height,
-                where=where,
-                track_id=None if track is None else str(ident(track, "track_id")),
-            )
-        )
+    polygons: Polygons,
+) -> LabelledBox:
+    image = _known(annotation, "image_id", images, "usable image")
+    cls = _known(annotation, "category_id", classes, "usable category")
+    if annotation.get("iscrowd") not in (0, None, False, "0"):
+        raise UnusableError("a crowd region, not one object", annotation.get("iscrowd"))
+    x1, y1, x2, y2 = _edges(annotation, polygons)
+    track = annotation.get("track_id")
+    return LabelledBox(
+        image=image,
+        cls=cls,
+        x1=x1,
+        y1=y1,
+        x2=x2,
+        y2=y2,
+        where=where,
+        track_id=None if track is None else str(ident(track, "track_id")),
+    )
 
 
 def _image_of(row: object, images: dict[int | str, str]) -> str | None:
@@ -172,6 +175,22 @@ def _known(row: Row, key: str, known: dict[int | str, str], what: str) -> str:
     return known[value]
 
 
+def _edges(annotation: Row, polygons: Polygons) -> tuple[float, float, float, float]:
+    """Edges as xyxy in pixels: the box, else the one around the segmentation."""
+    bbox, segmentation = annotation.get("bbox"), annotation.get("segmentation")
+    if bbox or not segmentation:
+        return _bbox(bbox)
+    if isinstance(segmentation, dict):
+        raise UnusableError("a mask with no bbox", segmentation)
+    points: list[tuple[float, float]] = []
+    for part in entries(segmentation, "segmentation"):
+        numbers = [number(edge, "segmentation") for edge in entries(part, "polygon")]
+        if len(numbers) % 2:
+            raise UnusableError("a polygon of an odd count of coordinates", len(numbers))
+        points += zip(numbers[0::2], numbers[1::2], strict=True)
+    return polygon_box(points, polygons)
+
+
 def _bbox(value: object) -> tuple[float, float, float, float]:
     edges = entries(value, "bbox")
     if len(edges) != 4:
@@ -180,9 +199,8 @@ def _bbox(value: object) -> tuple[float, float, float, float]:
         number(edge, f"bbox {key}")
         for key, edge in zip(("x", "y", "width", "height"), edges, strict=True)
     )
-    number(x + width, "bbox right edge")
-    number(y + height, "bbox bottom edge")
-    return x, y, width, height
+    right = number(x + width, "bbox right edge")
+    return x, y, right, number(y + height, "bbox bottom edge")
 
 
 def _image_row(key: int, image: LabelledImage) -> Row:

@@ -2,37 +2,74 @@
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
 from cityforge.errors import LabelError, ServiceError
+from cityforge.labeling.formats.encodings import (
+    EncodingError,
+    decode,
+    decode_xml,
+    marked_encoding,
+)
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
 _UNSAFE = re.compile("[\x00-\x1f\x7f\\\\:\ud800-\udfff]")
+_START_BYTES = 1 << 16
 _LONGEST_PART = 180  # bytes; file systems hold 255 a part
 
 
 def read_text(path: Path, kind: str) -> str:
-    """Read a whole text file; a byte order mark is dropped.
+    """Read a whole text file in UTF-8, or as its byte order mark says; the mark is dropped.
 
     Raises:
-        LabelError: it is missing, cannot be opened, or is not UTF-8.
+        LabelError: it is missing, cannot be opened, or is in another encoding.
     """
+    return _read(path, kind, decode)
+
+
+def read_xml_text(path: Path, kind: str) -> str:
+    """Read a whole XML file, also in the encoding that its first line declares.
+
+    Raises:
+        LabelError: as `read_text`, or the bytes contradict the declaration.
+    """
+    return _read(path, kind, decode_xml)
+
+
+def _read(path: Path, kind: str, decoded: Callable[[bytes], str]) -> str:
     try:
-        return path.read_bytes().decode("utf-8-sig")
+        return decoded(path.read_bytes())
     except FileNotFoundError:
         raise LabelError(kind, found="nothing", where=str(path), do="check the path") from None
-    except UnicodeDecodeError as error:
+    except EncodingError as error:
         raise LabelError(
-            f"{kind} in UTF-8",
-            found=f"byte 0x{error.object[error.start]:02x}",
-            where=f"{path} byte {error.start}",
-            do="save the file as UTF-8",
+            f"{kind} in {error.expected}",
+            found=error.found,
+            where=f"{path} byte {error.byte}",
+            do=error.do,
         ) from None
     except OSError as error:
         raise LabelError(kind, found=error.strerror or str(error), where=str(path)) from None
+
+
+def first_sign(path: Path, kind: str) -> str:
+    """The first sign of a text file that is no space, without reading all of the file.
+
+    Raises:
+        LabelError: as `read_text`.
+    """
+    try:
+        with path.open("rb") as file:
+            start = file.read(_START_BYTES)
+        decoder = codecs.getincrementaldecoder(marked_encoding(start[:4]))()
+        return decoder.decode(start).lstrip()[:1]
+    except (ValueError, OSError):
+        return read_text(path, kind).lstrip()[:1]
 
 
 def read_json(path: Path) -> object:
@@ -84,6 +121,18 @@ def place(folder: Path, name: str) -> Path:
         do = "remove the link that leads out of it"
         raise LabelError(f"a path inside {folder}", found=str(target.resolve()), do=do)
     return target
+
+
+def folder_name(name: str) -> str:
+    """The name as that of one folder; one that cannot be is rewritten and carries a hash.
+
+    >>> folder_name("bus"), folder_name("a/b")
+    ('bus', 'a_b-c14cddc033')
+    """
+    clean = _clean(name.replace("/", "_"))
+    if clean == name and name and not name.startswith("."):
+        return name
+    return f"{clean.strip('.') or '_'}-{_mark(name)}"
 
 
 def label_paths(folder: Path, names: list[str], suffix: str) -> list[Path]:
@@ -151,7 +200,8 @@ def refuse_strays(folder: Path, pattern: str, planned: set[Path]) -> None:
     Raises:
         LabelError: there is such a file.
     """
-    strays = [path for path in sorted(folder.glob(pattern)) if path not in planned]
+    found = (path for path in sorted(folder.glob(pattern)) if path.is_file())
+    strays = [path for path in found if path not in planned]
     if strays:
         raise LabelError(
             f"a folder without other files {pattern}",
@@ -166,8 +216,11 @@ def _inside(name: str) -> PurePosixPath:
     path = PurePosixPath(*(parts or ["_"]))
     if str(path) == name:
         return path
-    mark = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:10]
-    return path.with_name(f"{path.stem}-{mark}{path.suffix}")
+    return path.with_name(f"{path.stem}-{_mark(name)}{path.suffix}")
+
+
+def _mark(name: str) -> str:
+    return hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:10]
 
 
 def _clean(part: str) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from cityforge.errors import LabelError
-from cityforge.labeling.formats.rows import LabelFile, LabelledBox, LabelledImage, Rejected
+from cityforge.labeling.formats.rows import LabelFile, LabelledBox, LabelledImage, Rejected, Task
 from cityforge.labeling.formats.values import UnusableError
 
 
@@ -30,6 +31,10 @@ class Gather:
             raise UnusableError(f"image is there already, in {first}", image.name)
         self._first[image.name] = image.where
         self._labels.images.append(image)
+
+    def has_image(self, name: str) -> bool:
+        """Whether an image of this name was added."""
+        return name in self._first
 
     def box(self, box: LabelledBox) -> None:
         """Add a box."""
@@ -55,6 +60,26 @@ class Gather:
         return self._labels
 
 
+def hold_only(labels: LabelFile, format_name: str, *tasks: Task) -> None:
+    """Refuse to write labels of a kind that the format has no place for.
+
+    Raises:
+        LabelError: there is such a label; a point is never written as a box.
+    """
+    others = [box for box in labels.boxes if box.task not in tasks]
+    if not others:
+        return
+    counts = Counter(box.task for box in others)
+    found = ", ".join(f"{count} of {task}" for task, count in sorted(counts.items()))
+    first = others[0]
+    raise LabelError(
+        f"only labels that {format_name} can hold: {' and '.join(tasks)}",
+        found=f"{found}; the first is {first.cls!r} on image {first.image!r}",
+        where=first.where or labels.source,
+        do="write studio, which holds boxes, points and classes",
+    )
+
+
 def class_names(labels: LabelFile) -> list[str]:
     """The stated classes in their order, then those that only a box names."""
     return list(dict.fromkeys([*labels.classes, *(box.cls for box in labels.boxes)]))
@@ -64,7 +89,8 @@ def by_image(labels: LabelFile) -> list[tuple[LabelledImage, list[LabelledBox]]]
     """Pair every image with its boxes, in the order of the images, negatives too.
 
     Raises:
-        LabelError: two images of one name, a box on no image, or a coordinate not finite.
+        LabelError: two images of one name, a box on no image, a coordinate not finite, or a
+            point or class with the extent of a box.
     """
     boxes: dict[str, list[LabelledBox]] = {}
     for image in labels.images:
@@ -110,3 +136,20 @@ def _check_box(box: LabelledBox, images: dict[str, list[LabelledBox]], source: s
             where=box.where or source,
             do="drop the box",
         )
+    _check_shape(box, source)
+
+
+def _check_shape(box: LabelledBox, source: str) -> None:
+    edges = (box.x1, box.y1, box.x2, box.y2)
+    if box.task == "density" and (box.x1, box.y1) != (box.x2, box.y2):
+        expected = "a point with x1 = x2 and y1 = y2"
+    elif box.task == "classification" and any(edges):
+        expected = "a class of the whole image with coordinates 0"
+    else:
+        return
+    raise LabelError(
+        expected,
+        found=", ".join(map(str, edges)),
+        where=box.where or source,
+        do="give the label its own task",
+    )

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Literal
+
+Task = Literal["detection", "classification", "density"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class LabelledBox:
-    """One box as its file states it: xyxy in pixels of the image the file speaks of."""
+    """One label as its file states it: xyxy in pixels of the image the file speaks of.
+
+    `task` says what it is: "detection" a box; "density" a point, x1 = x2 and y1 = y2;
+    "classification" a class of the whole image, all four coordinates 0.
+    """
 
     image: str  # the image as the file names it
     cls: str
@@ -23,6 +30,7 @@ class LabelledBox:
     lead_time_s: float | None = None
     updated_at: datetime | None = None
     origin: str = "imported"  # human, assisted, imported
+    task: Task = "detection"
 
 
 @dataclass(frozen=True, kw_only=True)

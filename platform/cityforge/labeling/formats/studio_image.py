@@ -4,13 +4,42 @@ from __future__ import annotations
 
 import re
 from pathlib import PurePosixPath
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from cityforge.labeling.formats.files import IMAGE_SUFFIXES
-from cityforge.labeling.formats.values import UnusableError, name
+from cityforge.labeling.formats.rows import LabelledImage
+from cityforge.labeling.formats.values import UnusableError, name, number
 
 # An upload is stored as <8 hex digits>-<name of the file>.
 _UPLOAD_MARK = re.compile(r"^[0-9a-f]{8}-(?=.)")
+
+
+def image_of(data: dict[str, object], where: str) -> LabelledImage:
+    """The image that a task's data speaks of, without its size.
+
+    Raises:
+        UnusableError: the data names none, or states its film or moment unusably.
+    """
+    image = image_name(data)
+    footage, pts_s = data.get("footage"), data.get("pts_s")
+    return LabelledImage(
+        name=image,
+        footage=None if footage is None else name(footage, "footage"),
+        pts_s=None if pts_s is None else number(pts_s, "pts_s"),
+        where=where,
+    )
+
+
+def data_of(image: LabelledImage) -> dict[str, object]:
+    """The data of a task for an image, as `image_of` reads it back."""
+    stated = {
+        "width": image.width,
+        "height": image.height,
+        "footage": image.footage,
+        "pts_s": image.pts_s,
+    }
+    data: dict[str, object] = {"image": f"/data/local-files/?d={quote(image.name, safe='/')}"}
+    return data | {field: value for field, value in stated.items() if value is not None}
 
 
 def image_name(data: dict[str, object]) -> str:

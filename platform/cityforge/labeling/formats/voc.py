@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
 from cityforge.errors import LabelError
-from cityforge.labeling.formats.files import label_paths, read_text, refuse_strays, write_text
-from cityforge.labeling.formats.gather import Gather, by_image
+from cityforge.labeling.formats.files import label_paths, read_xml_text, refuse_strays, write_text
+from cityforge.labeling.formats.gather import Gather, by_image, hold_only
 from cityforge.labeling.formats.rows import LabelFile, LabelledBox, LabelledImage
 from cityforge.labeling.formats.values import UnusableError, name, number, size
 
@@ -53,8 +53,10 @@ def write(labels: LabelFile, path: Path) -> list[Path]:
     """Write a folder with one XML file per image, under the image's own subfolders.
 
     Raises:
-        LabelError: a name that XML cannot hold, two images for one file, or other XML there.
+        LabelError: a name that XML cannot hold, two images for one file, other XML there, or
+            labels that are no boxes.
     """
+    hold_only(labels, "VOC", "detection")
     pairs = by_image(labels)
     files = label_paths(path, [image.name for image, _ in pairs], ".xml")
     documents = [_document(image, boxes) for image, boxes in pairs]
@@ -62,16 +64,16 @@ def write(labels: LabelFile, path: Path) -> list[Path]:
     return [write_text(file, text) for file, text in zip(files, documents, strict=True)]
 
 
-def parse_xml(path: Path) -> Element:
+def parse_xml(path: Path, kind: str = "a VOC XML file") -> Element:
     """Parse XML without entities: a DOCTYPE is refused.
 
     Raises:
-        LabelError: missing, not UTF-8, no XML, or with a DOCTYPE.
+        LabelError: missing, in an unknown encoding, no XML, or with a DOCTYPE.
     """
     from defusedxml import DefusedXmlException
     from defusedxml.ElementTree import ParseError, fromstring
 
-    text = read_text(path, "a VOC XML file")
+    text = read_xml_text(path, kind)
     try:
         root: Element = fromstring(text, forbid_dtd=True)
     except ParseError as error:

@@ -3,7 +3,8 @@
 Images lie in a folder `images` and their labels in `labels` beside it, in any part
 (`train/images`) or order (`images/train`); `data.yaml` names the classes. An image with no
 label file, or an empty one, was looked at and holds nothing. Sizes come from the image's
-header, as stored: a rotation in EXIF is not applied.
+header, as stored: a rotation in EXIF is not applied. A row of more than 4 coordinates is a
+polygon: refused, or the upright box around it.
 
 label-studio-sdk's converter is not used: it takes every sixth column for a score, passes by
 images with other suffixes than jpg and png, and knows neither data.yaml nor parts.
@@ -13,12 +14,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from cityforge.errors import LabelError
-from cityforge.labeling.formats.files import IMAGE_SUFFIXES, read_text, without_image_suffix
+from cityforge.labeling.formats.files import read_text, without_image_suffix
 from cityforge.labeling.formats.gather import Gather
+from cityforge.labeling.formats.pictures import header_size, is_picture
 from cityforge.labeling.formats.rows import LabelFile, LabelledBox, LabelledImage
+from cityforge.labeling.formats.shapes import Polygons, polygon_box
 from cityforge.labeling.formats.values import UnusableError, name, number, shown, whole
 from cityforge.labeling.formats.yolo_names import find_names, read_names
 from cityforge.labeling.formats.yolo_write import write
@@ -26,7 +30,7 @@ from cityforge.labeling.formats.yolo_write import write
 __all__ = ["looks_like_yolo", "read", "write"]
 
 
-def read(path: Path) -> LabelFile:
+def read(path: Path, *, polygons: Polygons = "refuse") -> LabelFile:
     """Read a folder, or the folder of the data.yaml given.
 
     Raises:
@@ -36,16 +40,17 @@ def read(path: Path) -> LabelFile:
     classes = read_names(source)
     root = source.parent
     files = list(_files(root))
-    images = [file for file in files if _is_in(file, "images") and _is_image(file)]
+    images = [file for file in files if _is_in(file, "images") and is_picture(file)]
     labels = {file for file in files if _is_in(file, "labels") and file.suffix == ".txt"}
     if not images and not labels:
         do = "put images and labels into folders images and labels side by side"
         raise LabelError("images in a folder images", found="none", where=str(root), do=do)
     gather = Gather(root)
+    lines = _Lines(classes, polygons)
     taken: set[PurePosixPath] = set()
     for image in images:
         with gather.row(str(image), str(image)):
-            _read_image(gather, root, image, labels, taken, classes)
+            _read_image(gather, root, image, labels, taken, lines)
     for stray in sorted(labels - {label_of(image) for image in images}):
         gather.reject(str(stray), "label file with no image", str(stray))
     return gather.file(list(classes.values()))
@@ -94,33 +99,29 @@ def _is_in(file: PurePosixPath, folder: str) -> bool:
     return folder in file.parts[:-1]
 
 
-def _is_image(file: PurePosixPath) -> bool:
-    return file.suffix.lower() in IMAGE_SUFFIXES
-
-
 def _read_image(
     gather: Gather,
     root: Path,
     image: PurePosixPath,
     labels: set[PurePosixPath],
     taken: set[PurePosixPath],
-    classes: dict[int, str],
+    lines: _Lines,
 ) -> None:
     said = name(str(image), "image name")
     label = label_of(image)
     if label in taken:
         raise UnusableError("another image has the same label file", str(label))
     taken.add(label)
-    width, height = _header_size(root / image)
+    width, height = header_size(root / image)
     gather.image(LabelledImage(name=said, width=width, height=height, where=said))
     if label not in labels:
         return
-    lines = read_text(root / label, "a YOLO label file").split("\n")
-    for count, line in enumerate(lines, start=1):
+    text = read_text(root / label, "a YOLO label file")
+    for count, line in enumerate(text.split("\n"), start=1):
         where = f"{label} line {count}"
         if line.strip():
             with gather.row(where, said):
-                cls, (x1, y1, x2, y2) = _parse_line(line, classes)
+                cls, (x1, y1, x2, y2) = lines.parse(line)
                 gather.box(
                     LabelledBox(
                         image=said,
@@ -134,43 +135,33 @@ def _read_image(
                 )
 
 
-def _header_size(path: Path) -> tuple[int, int]:
-    from PIL import Image
+@dataclass(frozen=True)
+class _Lines:
+    """What the rows of one folder's label files mean."""
 
-    faults = (OSError, ValueError, Image.DecompressionBombError, Image.DecompressionBombWarning)
-    try:
-        with Image.open(path) as image:
-            return image.size
-    except faults as error:
-        raise UnusableError(
-            "image cannot be opened", f"{type(error).__name__}: {path.name}"
-        ) from None
+    classes: dict[int, str]
+    polygons: Polygons
 
+    def parse(self, line: str) -> tuple[str, tuple[float, float, float, float]]:
+        """Class and edges (xyxy, fractions of the image) of one row."""
+        columns = line.split()
+        index = whole(columns[0], "class")
+        if index not in self.classes:
+            raise UnusableError(f"class {index} of {len(self.classes)}", line.strip())
+        numbers = [number(text, f"column {at}") for at, text in enumerate(columns[1:], start=2)]
+        if len(numbers) < 4:
+            raise UnusableError("row has fewer than 5 columns", line.strip())
+        if len(numbers) % 2:
+            found = f"{len(numbers)} in {shown(line.strip())}"
+            raise UnusableError("odd count of coordinates", found)
+        edges = self._edges(numbers)
+        for edge in edges:
+            number(edge, "an edge")
+        return self.classes[index], edges
 
-def _parse_line(
-    line: str, classes: dict[int, str]
-) -> tuple[str, tuple[float, float, float, float]]:
-    """Class and edges (xyxy, fractions of the image) of one row."""
-    columns = line.split()
-    index = whole(columns[0], "class")
-    if index not in classes:
-        raise UnusableError(f"class {index} of {len(classes)}", line.strip())
-    numbers = [number(text, f"column {at}") for at, text in enumerate(columns[1:], start=2)]
-    if len(numbers) < 4:
-        raise UnusableError("row has fewer than 5 columns", line.strip())
-    if len(numbers) % 2:
-        raise UnusableError("odd count of coordinates", f"{len(numbers)} in {shown(line.strip())}")
-    edges = _box_edges(numbers) if len(numbers) == 4 else _polygon_edges(numbers)
-    for edge in edges:
-        number(edge, "an edge")
-    return classes[index], edges
-
-
-def _box_edges(numbers: list[float]) -> tuple[float, float, float, float]:
-    cx, cy, width, height = numbers
-    return cx - width / 2, cy - height / 2, cx + width / 2, cy + height / 2
-
-
-def _polygon_edges(numbers: list[float]) -> tuple[float, float, float, float]:
-    xs, ys = numbers[0::2], numbers[1::2]
-    return min(xs), min(ys), max(xs), max(ys)
+    def _edges(self, numbers: list[float]) -> tuple[float, float, float, float]:
+        if len(numbers) > 4:
+            points = list(zip(numbers[0::2], numbers[1::2], strict=True))
+            return polygon_box(points, self.polygons)
+        cx, cy, width, height = numbers
+        return cx - width / 2, cy - height / 2, cx + width / 2, cy + height / 2

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cityforge.errors import LabelError, ServiceError
 from cityforge.labeling.formats.files import label_paths, place, refuse_strays, write_text
-from cityforge.labeling.formats.gather import by_image, class_names, stated_size
+from cityforge.labeling.formats.gather import by_image, class_names, hold_only, stated_size
 from cityforge.labeling.formats.rows import LabelFile, LabelledBox, LabelledImage
 
 # Folders that Ultralytics' data.yaml has a key for; all others are training images.
@@ -23,8 +23,10 @@ def write(labels: LabelFile, path: Path, *, images_from: Path | None = None) -> 
 
     Raises:
         LabelError: boxes on an image of unknown size, two images for one label file, labels
-            of an earlier write in the folder, or an image to copy that is missing.
+            of an earlier write in the folder, an image to copy that is missing, or labels
+            that are no boxes.
     """
+    hold_only(labels, "YOLO", "detection")
     pairs = by_image(labels)
     indices = {cls: index for index, cls in enumerate(class_names(labels))}
     images = [place(path, _under_images(image.name)) for image, _ in pairs]
