@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint bench bench-footage clean setup lock
+.PHONY: demo test lint bench bench-footage bench-queue bench-labelling clean setup lock
 
 demo: $(READY)
 	@$(BIN)/cityforge demo
@@ -25,6 +25,12 @@ bench: $(READY)
 
 bench-footage: $(READY)
 	@$(BIN)/python tests/benchmarks/footage_figures.py $(ARGS)
+
+bench-queue: $(READY)
+	@$(BIN)/python tests/benchmarks/queue_figures.py $(ARGS)
+
+bench-labelling: $(READY)
+	@$(BIN)/python tests/benchmarks/labelling_figures.py $(ARGS)
 
 setup: $(READY)
 

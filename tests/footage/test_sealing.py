@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from cityforge.errors import InputError, NameUnknown
@@ -22,7 +23,15 @@ from cityforge.footage.sealing import find_footage, withdraw, withdraw_all
 from cityforge.footage.seals import LABELS_FILE, read_seals, read_with_seals
 from cityforge.footage.shards import FrameStore
 from cityforge.labeling.intake import labels_path, read_labels
-from cityforge.tables import FOOTAGE, FRAMES, LABELS, read_table, write_table
+from cityforge.tables import (
+    ANNOTATIONS,
+    FOOTAGE,
+    FRAMES,
+    LABELS,
+    from_rows,
+    read_table,
+    write_table,
+)
 
 NOW = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
 FILM, STILL = "路口 早.mp4", "b.jpg"
@@ -117,6 +126,35 @@ def test_labels_that_older_tables_kept_are_sealed_too(streets: Any) -> None:
         for row in read_table(LABELS, path).to_pylist()
     ]
     assert sorted(kept, key=lambda row: str(row["label_id"])) == before.to_pylist()
+
+
+def test_annotations_are_sealed_with_what_the_pull_wrote_beside_them(streets: Any) -> None:
+    frame_id = read_labels(streets.folder)["frame_id"][0].as_py()
+    footage_id = frame_id.partition("-")[0]
+    common = {
+        "task_id": 1, "ground_truth": False, "skipped": False, "origin": "human",
+        "result": "[]", "source": "label-studio:1",
+    }  # fmt: skip
+    rows = [
+        common | {"annotation_id": "1", "frame_id": frame_id, "data": "{}"},
+        common | {"annotation_id": "2", "data": f'{{"footage_id": "{footage_id}"}}'},  # a clip
+        common | {"annotation_id": "3", "frame_id": f"{'0' * 16}-0", "data": "{}"},
+    ]
+    schema = ANNOTATIONS.with_metadata({**ANNOTATIONS.metadata, b"pull": b"state"})
+    paths = [
+        streets.folder / "labels" / name
+        for name in ("annotations.parquet", "history/annotations-0123.parquet")
+    ]
+    for path in paths:
+        write_table(from_rows(rows, ANNOTATIONS), schema, path)
+    withdraw(streets.folder, footage_id, "asked", NOW, "li")
+    for path in paths:
+        left = pq.read_table(path)
+        assert left["annotation_id"].to_pylist() == ["3"]
+        assert left.schema.metadata[b"pull"] == b"state"
+        name = path.relative_to(streets.folder / "labels")
+        (sealed,) = streets.folder.glob(f"sealed/*/{name}")
+        assert pq.read_table(sealed)["annotation_id"].to_pylist() == ["1", "2"]
 
 
 def test_labels_lie_where_the_import_puts_them(tmp_path: Path) -> None:

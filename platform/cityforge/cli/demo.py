@@ -34,7 +34,7 @@ def demo(
     _heading(1, "footage of a crossing: three cameras, day, rain and night")
     labels = make_footage(project, settings)
     _heading(2, "footage and labels into the dataset")
-    _take_in(project, settings, labels)
+    take_in(project, settings, labels)
     _heading(3, "from a snapshot to a registered model")
     from cityforge.cli.run import run_algorithm
 
@@ -57,7 +57,8 @@ def make_footage(project: Project, settings: Settings) -> Path:
         )
 
 
-def _take_in(project: Project, settings: Settings, labels: Path) -> None:
+def take_in(project: Project, settings: Settings, labels: Path) -> None:
+    """Add the demo's clips and labels to its dataset."""
     from cityforge.cli.footage import add_to_dataset
     from cityforge.cli.label import import_into_dataset
 

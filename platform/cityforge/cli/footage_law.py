@@ -22,6 +22,8 @@ ADVICE = (
     "models that were trained on it stay as they are: people decide about them",
     "reports and sheets of pictures that were written before still show it: write them anew",
     "the next cityforge run makes the frames and the snapshot without it",
+    "its pictures are gone from Label Studio; the next cityforge label push removes its tasks "
+    "that nobody has labelled and lists the others, for a person to delete there",
 )
 
 
@@ -109,10 +111,13 @@ def seal(
 
     from cityforge.cli.model import login
     from cityforge.footage.sealing import withdraw_all
+    from cityforge.labeling.studio.pictures import remove_pictures
+    from cityforge.labeling.studio.server import files_folder
 
     folder = project.dataset_folder(dataset)
     who = settings.user or login()
     sealed = withdraw_all(folder, reasons, datetime.now(UTC), who)
+    remove_pictures(files_folder(project.work, settings), dataset, footage_ids=list(reasons))
     for part in ("footage", "labels"):
         if folder.joinpath(f"{part}.dvc").is_file() and folder.joinpath(part).is_dir():
             dvc(project, "add", f"datasets/{dataset}/{part}", quietly=True)

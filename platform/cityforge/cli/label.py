@@ -10,6 +10,7 @@ import typer
 
 from cityforge.cli.expiry import leave_expired
 from cityforge.cli.label_ontology import migrate
+from cityforge.cli.label_pull import history, pull
 from cityforge.cli.label_push import push
 from cityforge.cli.label_queue import queue
 from cityforge.cli.label_server import start
@@ -204,5 +205,7 @@ def _write(
 app.command("start")(start)
 app.command("queue")(queue)
 app.command("push")(push)
+app.command("pull")(pull)
 app.command("status")(status)
+app.command("history")(history)
 app.command("migrate")(migrate)

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from cityforge.registry.prefill import Champion
     from cityforge.settings import Settings
 
+
 def push(
     context: typer.Context,
     dataset: DatasetName,
@@ -55,15 +56,14 @@ def push(
     from cityforge.labeling.studio.server import access, files_folder
 
     card = project.dataset(dataset)
-    _refuse_video(card)
+    _refuse_unpushable(project, card)
     if algorithm:
         project.algorithm(algorithm)
-    reached = access(project.work, settings)
-    stored = _frames_up_to_date(project, card)
-    order = _order(project, card, stored, every)
-    files = files_folder(project.work, settings)
+    reached, files = access(project.work, settings), files_folder(project.work, settings)
     with Studio(reached.url, reached.token) as studio:
         target = sync_project(studio, card, files)
+        stored = _frames_up_to_date(project, card)
+        order = _order(project, card, stored, every)
         model = _champion(project, settings, card, algorithm)
         result = _push(project, card, stored, order, studio, target, files, model, limit)
     _say(result, target, model, as_json)
@@ -71,8 +71,9 @@ def push(
         raise typer.Exit(1)
 
 
-def _refuse_video(card: Dataset) -> None:
+def _refuse_unpushable(project: Project, card: Dataset) -> None:
     from cityforge.errors import InputError
+    from cityforge.footage.catalogue import catalogue_path
 
     if card.labeling.kind == "video":
         raise InputError(
@@ -81,27 +82,24 @@ def _refuse_video(card: Dataset) -> None:
             where=f"card of dataset '{card.name}'",
             do="films are pushed as clips, which this command does not do yet",
         )
-
-
-def _frames_up_to_date(project: Project, card: Dataset) -> LawfulFrames:
-    """The frames that may be used, of all footage that was added."""
-    from cityforge.errors import InputError
-    from cityforge.footage.catalogue import catalogue_path
-    from cityforge.footage.stored import lawful_frames
-    from cityforge.project import activate_dataset
-
-    folder = project.dataset_folder(card.name)
-    if not catalogue_path(folder).is_file():
+    if not catalogue_path(project.dataset_folder(card.name)).is_file():
         raise InputError(
             "footage to label",
             found="none",
             where=f"dataset '{card.name}'",
             do=f"cityforge footage add {card.name} PATH",
         )
+
+
+def _frames_up_to_date(project: Project, card: Dataset) -> LawfulFrames:
+    """The frames that may be used, of all footage that was added."""
+    from cityforge.footage.stored import lawful_frames
+    from cityforge.project import activate_dataset
+
     activate_dataset(project, card.name)
     leave_expired(project, card.name, last="ingest", quietly=True)
     dvc(project, "repro", "--single-item", f"ingest@{card.name}", quietly=True)
-    stored = lawful_frames(card, folder, datetime.now(UTC))
+    stored = lawful_frames(card, project.dataset_folder(card.name), datetime.now(UTC))
     if stored.note:
         typer.echo(stored.note, err=True)
     return stored

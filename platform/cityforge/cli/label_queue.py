@@ -85,7 +85,7 @@ def queue(
         alike = 0
     else:
         found = _teach(card, folder, stored.footage, frames, sight, limit)
-        rows, alike = _rows(found), len(found.alike)
+        rows, alike = _rows(card, folder, frames, found), len(found.alike)
     target = write_queue(project, dataset, rows, sight)
     _say(rows, alike, sight, target.relative_to(project.root), as_json, dataset)
 
@@ -155,8 +155,8 @@ def _teach(
 ) -> Order:
     import numpy as np
 
-    from cityforge.labeling.intake import read_labels
     from cityforge.labeling.queue import NEAR_BITS, Frames, bits_of, embedding_of_bits, order
+    from cityforge.labeling.stored import read_labels
 
     labels = read_labels(folder)
     labelled = set(labels["frame_id"].to_pylist())
@@ -195,18 +195,29 @@ def _teach(
     )
 
 
-def _rows(found: Order) -> list[dict[str, Any]]:
-    return [
-        {**vars(each), "rank": rank, "purpose": "teach"} for rank, each in enumerate(found.asked)
-    ]
+def _rows(card: Dataset, folder: Path, frames: pa.Table, found: Order) -> list[dict[str, Any]]:
+    """The queue with what a split left open, and with gold among it."""
+    from cityforge.labeling.ontology_store import read_undecided
+    from cityforge.labeling.queue_table import queue_rows, remember_gold
+    from cityforge.labeling.stored import read_imported
+
+    stored = set(frames["frame_id"].to_pylist())
+    rows = queue_rows(
+        found.asked,
+        open_classes=stored & set(read_undecided(folder)["frame_id"].to_pylist()),
+        trusted=stored & set(read_imported(folder)["frame_id"].to_pylist()),
+        gold_share=card.labeling.gold_share,
+    )
+    remember_gold(folder, rows)
+    return rows
 
 
 def _review(
     card: Dataset, folder: Path, frames: pa.Table, sight: Sight | None, floor: float, limit: int
 ) -> list[dict[str, Any]]:
     from cityforge.errors import InputError
-    from cityforge.labeling.intake import read_labels
     from cityforge.labeling.mistakes import likely_mistakes
+    from cityforge.labeling.stored import read_labels
 
     if sight is None:
         raise InputError(

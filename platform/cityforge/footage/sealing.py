@@ -121,10 +121,15 @@ def _seal_frames(folder: Path, ids: set[str]) -> None:
 
 
 def _seal_labels(folder: Path, ids: set[str]) -> None:
-    """Labels that stand now, and those that older tables kept."""
+    """Labels and annotations that stand now, and those that older tables kept."""
     stored = folder / "labels"
-    for path in (stored / LABELS_FILE, *sorted(stored.glob("history/*.parquet"))):
-        _seal_rows(folder, path, ids, path.relative_to(stored).as_posix(), "label_id")
+    now = (
+        stored / name
+        for name in (LABELS_FILE, "aside.parquet", "undecided.parquet", "annotations.parquet")
+    )
+    for path in (*now, *sorted(stored.glob("history/*.parquet"))):
+        key = "annotation_id" if path.name.startswith("annotations") else "label_id"
+        _seal_rows(folder, path, ids, path.relative_to(stored).as_posix(), key)
 
 
 def _seal_originals(folder: Path, ids: set[str]) -> None:
@@ -137,7 +142,7 @@ def _seal_rows(folder: Path, path: Path, ids: set[str], name: str, key: str) -> 
     if not path.exists():
         return
     table = read_any(path)
-    owner = footage_of(table.column("frame_id"))
+    owner = _owner(table)
     gone = pc.is_in(owner, pa.array(sorted(ids), pa.string()))
     parts: dict[str, list[int]] = {}
     taken = table.filter(gone)
@@ -147,6 +152,15 @@ def _seal_rows(folder: Path, path: Path, ids: set[str], name: str, key: str) -> 
         _merge(sealed_folder(folder, footage_id) / name, _as_sealed(taken.take(numbers)), key)
     if parts:
         write_table(table.filter(pc.invert(gone)), table.schema, path)
+
+
+def _owner(table: pa.Table) -> pa.ChunkedArray:
+    """The footage id of each row; a video task names it in its data."""
+    owner = footage_of(table.column("frame_id"))
+    if "data" not in table.column_names:
+        return owner
+    stated = pc.extract_regex(table.column("data"), r'"footage_id": ?"(?P<id>[0-9a-f]{16})"')
+    return pc.coalesce(owner, pc.struct_field(stated, "id"))
 
 
 def _as_sealed(rows: pa.Table) -> pa.Table:

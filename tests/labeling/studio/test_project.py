@@ -14,6 +14,7 @@ from pydantic import SecretStr
 
 from cityforge.cards.dataset import Dataset
 from cityforge.errors import CardError, ServiceError
+from cityforge.labeling.studio import project
 from cityforge.labeling.studio.client import NotThere, Studio
 from cityforge.labeling.studio.interface import CONTROLS, instructions, interface
 from cityforge.labeling.studio.project import (
@@ -68,15 +69,15 @@ def boxes(*names: str) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def annotate(studio: Studio, project: StudioProject, *names: str, draft: bool = False) -> int:
+def annotate(studio: Studio, made: StudioProject, *names: str, draft: bool = False) -> int:
     """A task with one annotation (or draft) that names the classes; its id."""
-    task = studio.make("api/tasks", {"project": project.id, "data": {"image": "/x.jpg"}})["id"]
+    task = studio.make("api/tasks", {"project": made.id, "data": {"image": "/x.jpg"}})["id"]
     path = f"api/tasks/{task}/{'drafts' if draft else 'annotations/'}"
     return int(studio.make(path, {"result": boxes(*names), "lead_time": 1.0})["id"])
 
 
-def about(studio: Studio, project: StudioProject) -> dict[str, Any]:
-    found: dict[str, Any] = studio.get(f"api/projects/{project.id}")
+def about(studio: Studio, made: StudioProject) -> dict[str, Any]:
+    found: dict[str, Any] = studio.get(f"api/projects/{made.id}")
     return found
 
 
@@ -234,6 +235,33 @@ def test_old_classes_of_a_change_stay_until_nobody_uses_them(
     assert about(studio, made)["label_config"] == interface(renamed)
 
 
+@pytest.mark.parametrize("how", ["annotated", "imported"])
+def test_in_a_large_project_a_class_in_use_is_kept_and_goes_at_the_end(
+    card: MakeCard, studio: Studio, label_studio: Any, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    monkeypatch.setattr(project, "EXACT_UP_TO", 0)
+    made = sync_project(studio, card(), label_studio.files)
+    if how == "annotated":
+        annotate(studio, made, "bus")
+    else:  # the server's own count does not name it
+        task = {"data": {"image": "/y.jpg"}, "annotations": [{"result": boxes("bus")}]}
+        studio.ask(f"api/projects/{made.id}/import", [task])
+    merged = card(
+        classes=CAR_AND_BUS[:1],
+        ontology_changes=[
+            {"kind": "merge", "on": date(2026, 1, 1), "old": ["bus"], "new": ["汽车"]}
+        ],
+    )
+    for _ in range(2):
+        sync_project(studio, merged, label_studio.files)
+        assert about(studio, made)["label_config"] == interface(merged, ["bus"])
+    (task,) = studio.get("api/tasks", project=made.id, fields="all")["tasks"]
+    path = f"api/annotations/{task['annotations'][0]['id']}/"
+    studio.change(path, {"result": boxes("汽车")})
+    sync_project(studio, merged, label_studio.files)
+    assert about(studio, made)["label_config"] == interface(merged)
+
+
 def test_another_kind_is_refused_while_annotations_are_there(
     card: MakeCard, studio: Studio, label_studio: Any
 ) -> None:
@@ -314,6 +342,7 @@ def test_pictures_are_served_to_accounts_and_to_nobody_else(
     assert fetch(beside).status_code == 404
     assert fetch(files / one.name / ".." / f"{one.name}_private/ab/abc.jpg").status_code == 404
     (storage,) = studio.get("api/storages/localfiles", project=made.id)
+    (files / one.name / "task.json").write_text('{"image": "/x.jpg"}', encoding="utf-8")
     studio.ask(f"api/storages/localfiles/{storage['id']}/sync", {})
     assert about(studio, made)["task_number"] == 0  # "Sync" by hand makes no tasks
 

@@ -245,23 +245,30 @@ class Faulty(BaseHTTPRequestHandler):
     upstream = ""
     faults: ClassVar[list[str]] = []
 
+    late: ClassVar[list[threading.Timer]] = []
+
     def do_GET(self) -> None:
-        length = int(self.headers.get("Content-Length") or 0)
-        body = self.rfile.read(length)
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         is_import = self.command == "POST" and "return_task_ids" in self.path
         fault = self.faults.pop(0) if is_import and self.faults else ""
         if fault == "500 before":
             return self._answer(500, b"{}")
-        kept = {key: self.headers[key] for key in ("Authorization", "Content-Type")
-                if key in self.headers}  # fmt: skip
-        answer = httpx.request(
-            self.command, self.upstream + self.path, content=body, headers=kept, timeout=60
-        )
+        if fault == "late":  # the server begins with it when nobody waits any more
+            self.late.append(threading.Timer(2, self._pass_on, [body]))
+            self.late[-1].start()
+            return self.connection.close()
+        answer = self._pass_on(body)
         if fault == "500 after":
             return self._answer(500, b"{}")
         if fault == "break after":
             return self.connection.close()
         return self._answer(answer.status_code, answer.content)
+
+    def _pass_on(self, body: bytes) -> httpx.Response:
+        names = ("Authorization", "Content-Type")
+        kept = {key: self.headers[key] for key in names if key in self.headers}
+        url = self.upstream + self.path
+        return httpx.request(self.command, url, content=body, headers=kept, timeout=60)
 
     do_POST = do_DELETE = do_PATCH = do_GET  # noqa: N815
 
@@ -276,9 +283,9 @@ class Faulty(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def faulty(desk: Any, label_studio: Any) -> Iterator[Callable[..., Studio]]:
+def faulty(desk: Any, label_studio: Any) -> Iterator[Any]:
     """A way to the server on which the named faults happen to the first imports, one each."""
-    handler = type("Told", (Faulty,), {"upstream": label_studio.url, "faults": []})
+    handler = type("Told", (Faulty,), {"upstream": label_studio.url, "faults": [], "late": []})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever).start()
     studio = Studio(
@@ -289,24 +296,27 @@ def faulty(desk: Any, label_studio: Any) -> Iterator[Callable[..., Studio]]:
         handler.faults[:] = faults
         return studio
 
+    told.late = handler.late
     with studio:
         yield told
     server.shutdown()
     server.server_close()
 
 
-@pytest.mark.parametrize("fault", ["500 before", "500 after", "break after"])
+@pytest.mark.parametrize("fault", ["500 before", "500 after", "break after", "late"])
 def test_a_failure_in_the_middle_is_overcome(
-    desk: Any, store_frames: Store, faulty: Callable[..., Studio], fault: str
+    desk: Any, store_frames: Store, faulty: Any, fault: str
 ) -> None:
     rows = store_frames(desk.folder, 50)
     result = desk.push(rows, studio=faulty("", fault, "", fault), largest=10)
     assert (result.new, result.stopped, result.doubled) == (50, None, 0)
+    for each in faulty.late:
+        each.join()
     assert sorted(desk.frame_ids()) == sorted(ids(rows))
 
 
 def test_a_server_that_keeps_failing_ends_a_push_that_the_next_goes_on_with(
-    desk: Any, store_frames: Store, faulty: Callable[..., Studio], label_studio: Any
+    desk: Any, store_frames: Store, faulty: Any, label_studio: Any
 ) -> None:
     rows = store_frames(desk.folder, 80)
     result = desk.push(rows, studio=faulty("", "", *["500 after"] * 3), largest=10)

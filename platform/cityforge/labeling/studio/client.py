@@ -99,7 +99,7 @@ class Studio:
                     answer.read()
                 self._judge(answer, path)
                 yield answer.iter_bytes()
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise self._silent(error) from error
 
     def _again(self, method: str, path: str, **sent: Any) -> httpx.Response:
@@ -117,7 +117,7 @@ class Studio:
 
         try:
             answer = self._http.request(method, self._address(path), headers=self._who(), **sent)
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise self._silent(error) from error
         self._judge(answer, path)
         return answer
@@ -141,7 +141,7 @@ class Studio:
             return {"Authorization": self._headers()["Authorization"]}
         except ApiError as error:
             raise self._refused(f"a token that is refused ({error.status_code})") from None
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise self._silent(error) from error
 
     def _judge(self, answer: httpx.Response, path: str) -> None:

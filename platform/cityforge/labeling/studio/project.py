@@ -17,12 +17,18 @@ from cityforge.cards.dataset import Dataset
 from cityforge.errors import CardError, ServiceError
 from cityforge.labeling.ontology import check_changes
 from cityforge.labeling.studio.client import NotThere, Studio
-from cityforge.labeling.studio.interface import instructions, interface, offered_classes
+from cityforge.labeling.studio.interface import (
+    CONTROLS,
+    instructions,
+    interface,
+    offered_classes,
+)
 
 TITLE = (3, 50)  # characters that Label Studio takes
 PAGE = 100
 PASSES_NOTHING = "(?!)"
-NEVER_OLD = ("relation", "pairwise")  # results that name no control
+CONTROLLESS = ("relation", "pairwise")  # results that name no control
+EXACT_UP_TO = 1000  # annotations; more take Label Studio 5 ms and more each to export
 
 Uses = Mapping[tuple[str, str], int]  # (control, class or "") to regions that name them
 
@@ -88,8 +94,8 @@ def sync_project(
 def count_uses(studio: Studio, project_id: int) -> Counter[tuple[str, str]]:
     """Regions of all annotations and drafts, by control and class, from a full export.
 
-    Label Studio's own counts are no help: they skip what was imported or edited, and start
-    again at each region of a control that is new to them.
+    Label Studio's own counts do not tell: they skip what was imported, and start again at each
+    region of a control that is new to them.
     """
     import ijson
 
@@ -165,56 +171,67 @@ def _wanted(card: Dataset, kept: Sequence[str]) -> dict[str, Any]:
 
 
 def _kept(studio: Studio, card: Dataset, row: Mapping[str, Any]) -> list[str]:
-    """Old classes that stay in the page, because annotations or drafts use them."""
-    now = offered_classes(interface(card))
-    shown = offered_classes(str(row["label_config"]))
-    covered = [name for change in card.ontology_changes for name in change.old]
-    classes = {name for names in shown.values() for name in names}
-    gone = classes - set(card.class_names)
-    if not gone and set(shown) <= set(now) and not _names_any(studio, row, covered, card):
+    """Old classes that stay in the page, because annotations or drafts use them.
+
+    In a large project Label Studio's own count is enough to keep one, never to take it out.
+    """
+    known, shown = set(card.class_names), offered_classes(str(row["label_config"]))
+    old = [name for change in card.ontology_changes for name in change.old if name not in known]
+    old = list(dict.fromkeys(old))
+    gone = {name for names in shown.values() for name in names} - known
+    lost = set(shown) - set(offered_classes(interface(card)))  # controls
+    named = _named(studio, row) if old else set()
+    if not lost and not gone | (named & set(old)):
         return []
+    small = int(row["total_annotations_number"] or 0) <= EXACT_UP_TO
+    if not lost and not small and gone <= named & set(old):
+        return [name for name in old if name in named]
     uses = count_uses(studio, int(row["id"]))
-    used = Counter[str]()
-    for (_, name), count in uses.items():
-        used[name] += count
-    faults = [
-        f"expected control '{control}', which {count} regions of annotations and drafts use, "
-        f"found labeling.kind '{card.labeling.kind}', which has {_listed(now)}, "
-        f"in project {row['id']}: keep the kind, or label in another dataset"
-        for control, count in _by_control(uses).items()
-        if control not in now and control in shown
-    ]
-    faults += [
-        f"expected class '{name}', which {used[name]} regions of annotations and drafts use, "
-        f"found none, in card of dataset '{card.name}' (project {row['id']}): keep it, or say "
-        "under 'ontology_changes' what became of it"
-        for name in sorted(gone)
-        if used[name] and name not in covered
-    ]
+    used = _by_class(uses)
+    faults = _faults(card, int(row["id"]), _by_control(uses), lost, used, gone - set(old))
     if faults:
         raise CardError("a card that fits the annotations", faults=tuple(faults))
-    known = set(card.class_names)
-    return [name for name in dict.fromkeys(covered) if used[name] and name not in known]
+    return [name for name in old if used[name]]
 
 
-def _names_any(
-    studio: Studio, row: Mapping[str, Any], covered: Sequence[str], card: Dataset
-) -> bool:
-    """Whether the server knows of annotations with an old class that its page does not offer."""
-    old = set(covered) - set(card.class_names)
-    if not old:
-        return False
+def _faults(
+    card: Dataset,
+    project_id: int,
+    of_control: Counter[str],
+    lost: set[str],
+    used: Counter[str],
+    gone: set[str],
+) -> list[str]:
+    """A line for each control and each class that regions would lose."""
+    kind = card.labeling.kind
+    faults = [
+        f"expected control '{control}', which {of_control[control]} regions of annotations and "
+        f"drafts use, found labeling.kind '{kind}', which has '{CONTROLS[kind].name}', "
+        f"in project {project_id}: keep the kind, or label in another dataset"
+        for control in sorted(lost)
+        if of_control[control]
+    ]
+    return faults + [
+        f"expected class '{name}', which {used[name]} regions of annotations and drafts use, "
+        f"found none, in card of dataset '{card.name}' (project {project_id}): keep it, or say "
+        "under 'ontology_changes' what became of it"
+        for name in sorted(gone)
+        if used[name]
+    ]
+
+
+def _named(studio: Studio, row: Mapping[str, Any]) -> set[str]:
+    """Classes that are in use by Label Studio's own count, which misses some."""
     about = studio.get(f"api/projects/{row['id']}/summary/")
-    counts = [*(about["created_labels"] or {}).values(),
-              *(about["created_labels_drafts"] or {}).values()]  # fmt: skip
-    return any(old & set(each) for each in counts)
+    parts = [about["created_labels"] or {}, about["created_labels_drafts"] or {}]
+    return {name for part in parts for names in part.values() for name in names}
 
 
 def _uses(result: Sequence[Any]) -> list[tuple[str, str]]:
     """Control and class of each region; one that names no class has ""."""
     found: list[tuple[str, str]] = []
     for region in result:
-        if not isinstance(region, dict) or region.get("type") in (None, *NEVER_OLD):
+        if not isinstance(region, dict) or region.get("type") in (None, *CONTROLLESS):
             continue
         control, kind = str(region.get("from_name")), str(region["type"])
         value = region.get("value") or {}
@@ -227,6 +244,13 @@ def _by_control(uses: Uses) -> Counter[str]:
     counts = Counter[str]()
     for (control, _), count in uses.items():
         counts[control] += count
+    return counts
+
+
+def _by_class(uses: Uses) -> Counter[str]:
+    counts = Counter[str]()
+    for (_, name), count in uses.items():
+        counts[name] += count
     return counts
 
 
@@ -300,7 +324,3 @@ def _differing(before: str, after: str) -> str:
         if names
     ]
     return "; ".join(parts) or "order, colours, keys, hints or settings"
-
-
-def _listed(controls: Mapping[str, object]) -> str:
-    return ", ".join(repr(each) for each in controls)
