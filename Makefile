@@ -30,7 +30,8 @@ bench-queue: $(READY)
 	@$(BIN)/python tests/benchmarks/queue_figures.py $(ARGS)
 
 bench-labelling: $(READY)
-	@$(BIN)/python tests/benchmarks/labelling_figures.py $(ARGS)
+	@CITYFORGE_LARGE=20000 $(BIN)/python -m pytest -s tests/labeling/studio/test_push_large.py \
+		tests/labeling/studio/test_pull_large.py $(ARGS)
 
 setup: $(READY)
 

@@ -38,7 +38,7 @@ from cityforge.dataset.loader import LabelledFrames  # noqa: E402
 from cityforge.footage.shards import FrameStore  # noqa: E402
 from cityforge.labeling.queue import Frames, bits_of, order  # noqa: E402
 
-ROUNDS = (30, 60, 90, 120)  # labelled frames
+ROUNDS = (15, 30, 45, 60)  # labelled frames
 PASSES = 6  # each labelled frame is seen so often in a round, those of the first model once
 EVERY = {"day": 1, "rain": 4, "night": 8}  # of the waiting frames one in so many is there
 SIZE = DataParams(input_width=256, input_height=160, workers=0)
@@ -71,6 +71,7 @@ class World:
         self.boxes = _boxes(pq.read_table(folder / "labels" / "labels.parquet").to_pylist())
         rows = [row for row in frames.to_pylist() if row["frame_id"] in self.boxes]
         self.phash = {row["frame_id"]: row["phash"] for row in rows}
+        self.lighting = {row["frame_id"]: row["lighting"] for row in rows}
         self.camera = {row["frame_id"]: films[row["footage_id"]]["camera"] for row in rows}
         self.condition = {row["frame_id"]: _condition(films[row["footage_id"]]) for row in rows}
         days = sorted({row["captured_at"].date() for row in rows})
@@ -182,6 +183,7 @@ def _ask(world: World, network: Any, labelled: list[str], count: int) -> list[st
     def part(rows: slice) -> Frames:
         return Frames(
             frame_ids=ids[rows], cameras=[world.camera[e] for e in ids[rows]],
+            lighting=[world.lighting[e] for e in ids[rows]],
             phash=bits_of([world.phash[e] for e in ids[rows]]), embedding=looks.embedding[rows],
             uncertainty=looks.uncertainty[rows], expected=looks.expected[rows],
         )  # fmt: skip

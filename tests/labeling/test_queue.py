@@ -27,12 +27,15 @@ def on_a_circle(*degrees: float) -> NDArray[Any]:
     return np.stack((np.cos(angles), np.sin(angles)), 1).astype(np.float32)
 
 
-def frames(*degrees: float, cameras: str = "", first: int = 0, **more: Any) -> Frames:
+def frames(
+    *degrees: float, cameras: str = "", lighting: str = "", first: int = 0, **more: Any
+) -> Frames:
     """Frames at places on a circle, each with a hash of its own."""
     count = len(degrees)
     return Frames(
         frame_ids=[f"f{first + row:02d}" for row in range(count)],
         cameras=list(cameras) or ["a"] * count,
+        lighting=[{"n": "night"}.get(each, "day") for each in lighting or "d" * count],
         phash=bits_of(FAR[first : first + count]),
         embedding=on_a_circle(*degrees),
         **more,
@@ -76,6 +79,12 @@ def test_cameras_take_turns_after_those_that_lag_have_caught_up() -> None:
     assert [cameras[row] for row in rows] == ["b", "b", "a", "b", "a", "a"]
 
 
+def test_night_has_its_own_turn_at_each_camera() -> None:
+    known = frames(0, 20, cameras="ab", first=30)
+    rows = asked(frames(40, 80, 120, 160, cameras="aabb", lighting="dndn"), known)
+    assert set(rows[:2]) == {"f01", "f03"}
+
+
 @pytest.mark.parametrize(("bits", "count"), [(0, 3), (1, 2), (2, 1)])
 def test_nearly_the_same_picture_is_asked_once(bits: int, count: int) -> None:
     same = replace(frames(0, 120, 240), phash=np.array([0b000, 0b001, 0b011], np.uint64))
@@ -102,6 +111,7 @@ def test_the_order_does_not_hang_on_how_frames_are_handed_in(seed: int) -> None:
     mixed = Frames(
         frame_ids=[whole.frame_ids[row] for row in shuffle],
         cameras=[whole.cameras[row] for row in shuffle],
+        lighting=whole.lighting,
         phash=whole.phash[shuffle],
         embedding=whole.embedding[shuffle],
         uncertainty=whole.uncertainty[shuffle],

@@ -170,7 +170,8 @@ def _tracking(project: Project, settings: Settings) -> Finding:
 
 def _label_studio(settings: Settings) -> Finding:
     if not settings.label_studio_url:
-        return _finding("Label Studio", "absent", "no address set; export files work without")
+        said = "no address set; cityforge label start runs one on this machine"
+        return _finding("Label Studio", "absent", said)
     import httpx
 
     try:

@@ -166,13 +166,14 @@ def _teach(
     ids = frames["frame_id"].to_pylist()
     bits = bits_of(frames["phash"].to_pylist())
     embedding = sight.looks.embedding if sight else embedding_of_bits(bits)
-    films = frames["footage_id"].to_pylist()
+    films, lighting = frames["footage_id"].to_pylist(), frames["lighting"].to_pylist()
 
     def part(rows: list[int]) -> Frames:
         at = np.array(rows, int)
         return Frames(
             frame_ids=[ids[row] for row in rows],
             cameras=[cameras[films[row]] for row in rows],
+            lighting=[lighting[row] for row in rows],
             phash=bits[at],
             embedding=embedding[at],
             uncertainty=sight.looks.uncertainty[at] if sight else None,

@@ -63,14 +63,14 @@ def keep_annotations(folder: Path) -> str:
 
 
 def states(folder: Path) -> list[State]:
-    """Every state that can be read, the newest first."""
+    """Every state that can be read: those that stand, then the earlier ones, the newest first."""
     found: dict[tuple[Kind, str], State] = {}
     for kind, path in _files(folder):
         state = _state(kind, path, current=path.parent.name != "history")
         before = found.get((kind, state.digest))
         if before is None or state.current:
             found[kind, state.digest] = state
-    return sorted(found.values(), key=lambda each: (each.changed_at, each.current), reverse=True)
+    return sorted(found.values(), key=lambda each: (each.current, each.changed_at), reverse=True)
 
 
 def read_state(folder: Path, kind: Kind, digest: str) -> pa.Table:

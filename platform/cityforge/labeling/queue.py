@@ -1,7 +1,8 @@
 """Which frames people are asked to label next, in which order, and why.
 
-One after another the camera is chosen that has the fewest frames labelled or asked, and of its
-frames the one with the highest sum of three shares, each 0 to 1:
+One after another the camera and lighting (day, night, infrared) are chosen that have the fewest
+frames labelled or asked, and of their frames the one with the highest sum of three shares, each
+0 to 1. Lighting has a part in it because a model that sees nothing at night is not unsure of it.
 
 - novelty: cosine distance to the nearest frame labelled or asked, by the largest one of all
   (greedy k-centre: Sener and Savarese 2018, "Active Learning for Convolutional Neural Networks:
@@ -22,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
+View = tuple[str, str]  # camera, lighting
 DOUBTFUL_BOXES = 5  # a frame is as doubtful as the mean of its so many most doubtful boxes
 NEAR_BITS = 2  # of 64: where the card's sampling names no `near_duplicates`
 
@@ -32,6 +34,7 @@ class Frames:
 
     frame_ids: Sequence[str]
     cameras: Sequence[str]
+    lighting: Sequence[str]
     phash: Array  # (N,) uint64
     embedding: Array  # (N, D) float32 of length 1
     uncertainty: Array | None = None  # (N,) 0 to 1; None: there is no model yet
@@ -79,7 +82,7 @@ def order(
 
     Args:
         open_frames: candidates.
-        labelled: frames with labels; only ids, cameras, phash and embedding are read.
+        labelled: frames with labels; what the model expects in them is not read.
         class_counts: (C,) boxes of each class so far.
         classes: names of the C classes, for the reasons.
         limit: at most so many are asked.
@@ -131,7 +134,9 @@ class _Queue:
         # Sorted by id, so that ties never hang on the order in which frames were handed in.
         self._by_id = np.argsort(np.array(frames.frame_ids, dtype=object), kind="stable")
         self._ids = [frames.frame_ids[row] for row in self._by_id]
-        self._cameras = np.array([frames.cameras[row] for row in self._by_id], dtype=object)
+        views = list(zip(frames.cameras, frames.lighting, strict=True))
+        self._views = [views[row] for row in self._by_id]
+        self._rows_of = {view: np.array(rows) for view, rows in _grouped(self._views).items()}
         self._phash = frames.phash[self._by_id]
         self._embedding = frames.embedding[self._by_id]
         self._doubt = None if frames.uncertainty is None else frames.uncertainty[self._by_id]
@@ -140,10 +145,10 @@ class _Queue:
         self._near_bits, self._weights, self._classes = near_bits, weights, classes
         self._deficit, self._wanted = self._lack(frames, class_counts)
         self._order = Order()
-        self._had = dict.fromkeys(sorted(set(self._cameras)), 0)
-        for camera in labelled.cameras:
-            if camera in self._had:
-                self._had[camera] += 1
+        self._had = dict.fromkeys(self._rows_of, 0)
+        for view in zip(labelled.cameras, labelled.lighting, strict=True):
+            if view in self._had:
+                self._had[view] += 1
         for row, frame_id in enumerate(labelled.frame_ids):
             self._pass(frame_id, labelled.phash[row], labelled.embedding[row])
 
@@ -159,16 +164,17 @@ class _Queue:
 
     def run(self, limit: int) -> Order:
         while len(self._order.asked) < limit and self._free.any():
-            row = self._best_of(self._next_camera())
+            row = self._best_of(self._next_view())
             self._ask(row)
         return self._order
 
-    def _next_camera(self) -> str:
-        free: set[str] = set(self._cameras[self._free])
-        return min(free, key=lambda camera: (self._had[camera], camera))
+    def _next_view(self) -> View:
+        free = (view for view, rows in self._rows_of.items() if self._free[rows].any())
+        return min(free, key=lambda view: (self._had[view], view))
 
-    def _best_of(self, camera: str) -> int:
-        rows = np.flatnonzero(self._free & (self._cameras == camera))
+    def _best_of(self, view: View) -> int:
+        rows = self._rows_of[view]
+        rows = rows[self._free[rows]]
         value = self._weights.novelty * self._novelty()[rows]
         value = value + self._weights.deficit * self._deficit[rows]
         if self._doubt is not None:
@@ -190,7 +196,7 @@ class _Queue:
             )
         )
         self._free[row] = False
-        self._had[self._cameras[row]] += 1
+        self._had[self._views[row]] += 1
         self._pass(self._ids[row], self._phash[row], self._embedding[row])
 
     def _reason(self, row: int) -> str:
@@ -203,7 +209,8 @@ class _Queue:
             shares[lacking] = self._weights.deficit * float(self._deficit[row])
         most = max(shares.values())
         told = [words for words, share in shares.items() if share >= most / 2]
-        return "; ".join([*told, f"camera '{self._cameras[row]}'"])
+        camera, lighting = self._views[row]
+        return "; ".join([*told, f"camera '{camera}' by {lighting}"])
 
     def _pass(self, frame_id: str, phash: Any, embedding: Array) -> None:
         """Take note of a frame that is labelled or asked: others like it teach less."""
@@ -213,3 +220,10 @@ class _Queue:
             self._order.alike[self._ids[row]] = frame_id
         away = 1 - self._embedding @ embedding
         np.minimum(self._distance, away, out=self._distance)
+
+
+def _grouped(views: Sequence[View]) -> dict[View, list[int]]:
+    rows: dict[View, list[int]] = {}
+    for row, view in enumerate(views):
+        rows.setdefault(view, []).append(row)
+    return dict(sorted(rows.items()))

@@ -144,7 +144,7 @@ def keep_history(folder: Path) -> None:
         return
     kept.parent.mkdir(exist_ok=True)
     beside = kept.with_name(f".{kept.name}.{os.getpid()}")
-    shutil.copyfile(path, beside)
+    shutil.copy2(path, beside)
     beside.replace(kept)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -31,6 +32,8 @@ PICTURE = "img[alt=image]"
 REGIONS = "JSON.stringify(Htx.annotationStore.selected.serializeAnnotation())"
 BYTES = """async selector => Array.from(new Uint8Array(
   await (await fetch(document.querySelector(selector).src)).arrayBuffer()))"""
+PATIENCE_S = 60
+CALM = 4  # tenths of a second without an open request
 STEPS = 8  # moves of the mouse in a drag
 
 Point = tuple[float, float]
@@ -58,9 +61,19 @@ class Annotator:
     def __init__(self, page: Any, url: str, pictures: Path) -> None:
         self.page, self.url, self.seen = page, url, Seen()
         self._pictures, self._taken = pictures, 0
-        page.on("request", lambda each: self.seen.addresses.append(each.url))
+        self._open: set[Any] = set()  # requests that have no answer yet
+        page.on("request", self._asks)
+        page.on("requestfinished", self._is_answered)
+        page.on("requestfailed", self._is_answered)
         page.on("pageerror", lambda each: self.seen.errors.append(str(each)))
         page.on("dialog", self._refuse)
+
+    def _asks(self, request: Any) -> None:
+        self.seen.addresses.append(request.url)
+        self._open.add(request)
+
+    def _is_answered(self, request: Any) -> None:
+        self._open.discard(request)
 
     def _refuse(self, dialog: Any) -> None:
         self.seen.dialogs.append(dialog.message)
@@ -90,7 +103,8 @@ class Annotator:
         with self.page.expect_response(lambda each: each.request.method == "PATCH") as answer:
             self.page.click("button:has-text('Save')")
         assert answer.value.ok, answer.value.text()
-        self.keep("says their name")
+        self._settle()
+        self.keep("has said their name")
 
     def log_out(self) -> None:
         self._go("/logout")
@@ -106,14 +120,18 @@ class Annotator:
     def open_project(self, project: int) -> None:
         """Go from the list of projects to the tasks of one."""
         self._go("/projects/")
-        link = self.page.locator(f"a[href*='/projects/{project}']").first
-        link.wait_for()
-        self.keep("sees the projects")
-        link.click()
+        self.page.locator(f"a[href*='/projects/{project}']").first.click()
         self.page.wait_for_url(f"**/projects/{project}/data*")
         self.page.locator("text=Label All Tasks").wait_for()
         self._settle()
         self.keep("sees the tasks")
+
+    def open_task(self, frame_id: str) -> int:
+        """Open one task out of the list; its id."""
+        self.page.click(f"text={frame_id}")
+        task = self.await_task()
+        self.keep("is back at a frame")
+        return task
 
     def begin(self) -> Any:
         """Open the stream of tasks; where the instructions stand, still open."""
@@ -129,12 +147,13 @@ class Annotator:
         self.page.locator("text=Labeling Instructions").wait_for(state="detached")
 
     def await_task(self, after: int = 0) -> int:
-        """Wait until another task than `after` stands there with its picture; its id."""
+        """Wait until another task than `after` stands there, with picture and boxes; its id."""
         self.page.wait_for_function(
             """([selector, after]) => {
               const image = document.querySelector(selector);
               return window.Htx?.task && Number(Htx.task.id) !== after
-                && Htx.annotationStore.selected && image?.complete && image.naturalWidth > 0;
+                && Htx.annotationStore.selected?.regions.length
+                && image?.complete && image.naturalWidth > 0;
             }""",
             arg=[PICTURE, after],
         )
@@ -143,7 +162,9 @@ class Annotator:
 
     def picture(self) -> tuple[tuple[int, int], str]:
         """Size of the picture that the page loaded, and sha256 of its bytes."""
-        size = self.page.locator(PICTURE).evaluate("each => [each.naturalWidth, each.naturalHeight]")
+        size = self.page.locator(PICTURE).evaluate(
+            "each => [each.naturalWidth, each.naturalHeight]"
+        )
         return tuple(size), sha256(bytes(self.page.evaluate(BYTES, PICTURE))).hexdigest()
 
     def screen(self) -> np.ndarray:
@@ -180,20 +201,31 @@ class Annotator:
         self.page.keyboard.press(key)
         self._settle()
 
+    def point_at(self, text: str) -> None:
+        """Rest with the mouse on a word, so that its hint opens."""
+        self.page.hover(f"text={text}")
+        self._settle()
+
     def submit(self) -> dict[str, Any]:
         """Press Submit; the annotation as the server answers it."""
-        return self._annotation("[data-testid=bottombar-submit-button]")
+        return self._annotation("bottombar-submit-button", "POST")
 
-    def skip(self) -> dict[str, Any]:
-        """Press Skip; the annotation as the server answers it."""
-        return self._annotation("[data-testid=bottombar-skip-button]")
+    def update(self) -> dict[str, Any]:
+        """Press Update; the annotation as the server answers it."""
+        return self._annotation("bottombar-update-button", "PATCH")
 
-    def _annotation(self, button: str) -> dict[str, Any]:
+    def skip_last(self) -> dict[str, Any]:
+        """Press Skip on the last task of the stream; the annotation as the server answers it."""
+        made = self._annotation("bottombar-skip-button", "POST")
+        self.page.locator("text=No More Tasks Left in Queue").wait_for()
+        return made
+
+    def _annotation(self, button: str, method: str) -> dict[str, Any]:
         with self.page.expect_response(
-            lambda each: "/annotations" in each.url and each.request.method == "POST"
+            lambda each: "/annotations" in each.url and each.request.method == method
         ) as answer:
-            self.page.click(button)
-        assert answer.value.status == 201, answer.value.text()
+            self.page.click(f"[data-testid={button}]")
+        assert answer.value.ok, answer.value.text()
         made: dict[str, Any] = answer.value.json()
         return made
 
@@ -213,9 +245,16 @@ class Annotator:
         self._settle()
 
     def _settle(self) -> None:
-        """Let the page load what it wants, and draw it."""
-        self.page.wait_for_load_state("networkidle")
-        self.page.wait_for_timeout(400)
+        """Let the page load what it wants, and draw it.
+
+        Playwright's own "networkidle" does not wait for what a page asks for later. And the
+        session lies in a cookie: an answer that comes late would log a person in again.
+        """
+        calm, end = 0, time.monotonic() + PATIENCE_S
+        while calm < CALM:
+            assert time.monotonic() < end, [each.url for each in self._open]
+            self.page.wait_for_timeout(100)
+            calm = 0 if self._open else calm + 1
 
 
 @contextmanager
@@ -228,6 +267,7 @@ def at_a_browser(url: str, pictures: Path, profile: Path) -> Iterator[Annotator]
         context = play.chromium.launch_persistent_context(
             str(profile), executable_path=str(CHROMIUM), args=ARGUMENTS, viewport=VIEW
         )
+        context.set_default_timeout(PATIENCE_S * 1000)
         try:
             yield Annotator(context.pages[0], url, pictures)
         finally:

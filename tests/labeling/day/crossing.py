@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +36,7 @@ DEFINITIONS = {
     PERSON_CLASS: "A person on foot, with what they carry; not a rider.",
 }
 ALGORITHM = "street_watch"
+MODEL = f"{ALGORITHM} v1"  # as it stands beside its boxes
 
 
 def run(root: Path, *words: str, **environment: str) -> str:
@@ -46,9 +46,7 @@ def run(root: Path, *words: str, **environment: str) -> str:
     return done.stdout
 
 
-def make_street(
-    root: Path, dataset: str, count: int, make_package: Callable[..., Path]
-) -> Project:
+def make_street(root: Path, dataset: str, count: int, make_package: Callable[..., Path]) -> Project:
     """A project whose dataset holds `count` stills and whose algorithm has a champion."""
     copy_project(root)
     (root / "params.yaml").write_text("algorithms: {}\ndatasets: []\n", encoding="utf-8")
@@ -140,12 +138,11 @@ def draw_person(picture: np.ndarray, x1: int, y1: int, x2: int, y2: int) -> None
         cv2.rectangle(picture, (x, y2 - 150), (x + 30, y2), (70, 50, 40), -1)
 
 
-def picture_digest(project: Project, dataset: str, frame_id: str) -> str:
-    """sha256 of a stored frame's JPEG."""
+def stored_picture(project: Project, dataset: str, frame_id: str) -> bytes:
+    """The JPEG of a stored frame."""
     from cityforge.footage.ingest import FRAMES_TABLE
     from cityforge.footage.shards import FrameStore
     from cityforge.tables import FRAMES, read_table
 
     folder = project.dataset_folder(dataset) / "frames"
-    store = FrameStore(folder, read_table(FRAMES, folder / FRAMES_TABLE))
-    return sha256(store.read(frame_id)).hexdigest()
+    return FrameStore(folder, read_table(FRAMES, folder / FRAMES_TABLE)).read(frame_id)

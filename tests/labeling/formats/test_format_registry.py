@@ -87,7 +87,8 @@ def test_missing_path_is_refused(tmp_path: Path, file: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "format_name", [each for each in registry.FORMATS if each != "imagenet"]  # it needs pictures
+    "format_name",
+    [each for each in registry.FORMATS if each != "imagenet"],  # it needs pictures
 )
 def test_disk_that_refuses_is_a_service_error(tmp_path: Path, format_name: str) -> None:
     (tmp_path / "file").write_text("")

@@ -1,4 +1,4 @@
-"""A pull of 20,000 annotated tasks: as fast as Label Studio's own export, in flat memory."""
+"""A pull of many annotated tasks: as fast as Label Studio's own export, in flat memory."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import random
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,10 @@ from cityforge.labeling.stored import annotations_path
 
 pytestmark = [pytest.mark.services, pytest.mark.slow, pytest.mark.timeout(3600)]
 
-FEW, MANY = 2_000, 20_000
+# 20,000 by `make bench-labelling`, where the machine does nothing else and times are held.
+MANY = int(os.environ.get("CITYFORGE_LARGE", "4000"))
+FEW = MANY // 10
+HEAVY = 170 if MANY >= 20_000 else 20  # annotations of 1.25 MB
 
 # A pull in a process of its own, which says how long it took and the most memory it held.
 SCRIPT = """
@@ -70,51 +73,60 @@ def annotated(running_label_studio: Any) -> Iterator[dict[int, int]]:
         project_of(studio) as many,
     ):
         for project, count in ((few, FEW), (many, MANY)):
-            for start in range(0, count, 500):
+            for start in range(0, count, 400):
                 result = random_regions(chance, 8)
-                numbers = range(start, start + 500)
+                numbers = range(start, start + 400)
                 add_tasks(studio, project, numbers, annotations=[{"result": result}])
         yield {FEW: few, MANY: many}
 
 
 def test_a_large_pull_is_fast_and_flat(
-    running_label_studio: Any, annotated: dict[int, int], tmp_path: Path
+    running_label_studio: Any,
+    annotated: dict[int, int],
+    tmp_path: Path,
+    record_property: Callable[[str, object], None],
 ) -> None:
     live = running_label_studio
     few = pull_alone(live, annotated[FEW], tmp_path / "few")
+    few_again = pull_alone(live, annotated[FEW], tmp_path / "few", "full")
     own = own_export(live, annotated[MANY], tmp_path / "warm.json")  # the first is slower
     own = own_export(live, annotated[MANY], tmp_path / "own.json")
     many = pull_alone(live, annotated[MANY], tmp_path / "many")
     again = own_export(live, annotated[MANY], tmp_path / "own.json")
     unchanged = pull_alone(live, annotated[MANY], tmp_path / "many")
     full = pull_alone(live, annotated[MANY], tmp_path / "many", "full")
-    print(f"\nown {own:.1f} and {again:.1f} s, pull {many['seconds']:.1f} s, "
-          f"unchanged {unchanged['seconds']:.2f} s, full again {full['seconds']:.1f} s; "
-          f"peaks {few['peak_mib']:.0f} (2,000), {many['peak_mib']:.0f} (20,000), "
-          f"{full['peak_mib']:.0f} (20,000 again) MiB")  # fmt: skip
+    record_property("own_export_s", round((own + again) / 2, 1))
+    for name, said in (("first", many), ("unchanged", unchanged), ("full", full)):
+        record_property(f"{name}_s", round(said["seconds"], 2))
+    for name, said in (("few", few), ("few_full", few_again), ("many", many), ("many_full", full)):
+        record_property(f"{name}_mib", round(said["peak_mib"]))
     assert (few["new"], many["new"], unchanged["unchanged"]) == (FEW, MANY, MANY)
-    assert unchanged["full_because"] == "" and unchanged["seconds"] <= 5
-    assert many["seconds"] <= 1.3 * (own + again) / 2
+    print(f"pull of {MANY}: {many['seconds']:.1f} s, own export {own:.1f} and {again:.1f} s")
+    print(f"unchanged {unchanged['seconds']:.2f} s, full again {full['seconds']:.1f} s")
+    print(f"memory {few['peak_mib']:.0f} MiB of {FEW}, {many['peak_mib']:.0f} of {MANY}")
+    assert unchanged["full_because"] == ""
+    if MANY >= 20_000:
+        assert unchanged["seconds"] <= 5
+        assert many["seconds"] <= 1.3 * (own + again) / 2
     assert many["peak_mib"] <= 1.3 * few["peak_mib"]
-    assert full["peak_mib"] <= 1.3 * few["peak_mib"]
+    assert full["peak_mib"] <= 1.3 * few_again["peak_mib"]
 
 
-def test_an_export_of_200_mb_is_pulled(running_label_studio: Any, tmp_path: Path) -> None:
+def test_a_heavy_export_is_pulled(running_label_studio: Any, tmp_path: Path) -> None:
     live = running_label_studio
-    large = [region(1, 2, 3, 4) for _ in range(4_000)]  # 1.3 MB an annotation
+    large = [region(1, 2, 3, 4) for _ in range(5_500)]  # 1.25 MB an annotation
     with (
         studio_of(live.url, live.token, 120) as studio,
         project_of(studio) as small,
         project_of(studio) as project,
     ):
         add_tasks(studio, small, range(10), annotations=[{"result": large}])
-        for number in range(0, 170, 10):
+        for number in range(0, HEAVY, 10):
             add_tasks(studio, project, range(number, number + 10), annotations=[{"result": large}])
         own_export(live, project, tmp_path / "own.json")
-        assert (tmp_path / "own.json").stat().st_size > 200e6
+        assert (tmp_path / "own.json").stat().st_size > 1.2e6 * HEAVY
         few = pull_alone(live, small, tmp_path / "small")
         pulled = pull_alone(live, project, tmp_path)
-    print(f"\npeaks {few['peak_mib']:.0f} (10), {pulled['peak_mib']:.0f} (170) MiB")
-    assert (pulled["new"], pulled["annotations"]) == (170, 170)
+    assert (pulled["new"], pulled["annotations"]) == (HEAVY, HEAVY)
     assert pulled["peak_mib"] <= 1.3 * few["peak_mib"]
-    assert pq.read_metadata(annotations_path(tmp_path)).num_rows == 170
+    assert pq.read_metadata(annotations_path(tmp_path)).num_rows == HEAVY

@@ -134,7 +134,9 @@ def test_a_token_that_is_refused_is_one_line_that_does_not_show_it(city: City) -
 def test_withdrawn_footage_leaves_the_server(city: City, label_studio: Any) -> None:
     first = city.push()
     gone = city.tasks(first["project"])[0]["data"]
-    done = city.run("footage", "withdraw", city.name, gone["footage_id"], "--reason", "asked")
+    done = city.run(
+        "footage", "withdraw", city.name, gone["footage_id"], "--reason", "asked", "--yes"
+    )
     assert done.returncode == 0, done.stderr
     result = city.push()
     assert (result["new"], result["already"], result["removed"]) == (0, 7, 1)

@@ -16,7 +16,7 @@ from typing import Any, Self
 
 import pytest
 
-pytestmark = [pytest.mark.services, pytest.mark.slow]
+pytestmark = pytest.mark.services
 
 FRAMES, KILLS = 2000, 20
 

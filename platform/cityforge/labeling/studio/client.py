@@ -60,11 +60,11 @@ class Studio:
             NotThere: the server has nothing there.
             ServiceError: it does not answer, refuses the token, or fails.
         """
-        return self._again("GET", path, params=params).json()
+        return self._json(self._again("GET", path, params=params))
 
     def change(self, path: str, content: object) -> Any:
         """Change something that is there (PATCH); saying it twice is as good as once."""
-        return self._again("PATCH", path, json=content).json()
+        return self._json(self._again("PATCH", path, json=content))
 
     def remove(self, path: str) -> None:
         """Delete something; what is gone already is gone."""
@@ -76,7 +76,7 @@ class Studio:
     def ask(self, path: str, content: object, **params: Any) -> Any:
         """A POST that may be said twice: a question, or an act with the same end."""
         answer = self._again("POST", path, json=content, params=params)
-        return answer.json() if answer.content else None
+        return self._json(answer) if answer.content else None
 
     def make(self, path: str, content: object, **params: Any) -> Any:
         """Make something new (POST), said once only.
@@ -84,7 +84,11 @@ class Studio:
         Raises:
             ServiceError: it failed, or the connection broke: it may have been made or not.
         """
-        return self._once("POST", path, json=content, params=params).json()
+        return self._json(self._once("POST", path, json=content, params=params))
+
+    def upload(self, path: str, name: str, content: bytes, **params: Any) -> Any:
+        """Hand over a file (POST), said once only."""
+        return self._json(self._once("POST", path, files={name: (name, content)}, params=params))
 
     @contextmanager
     def stream(self, path: str, **params: Any) -> Iterator[Iterator[bytes]]:
@@ -121,6 +125,17 @@ class Studio:
             raise self._silent(error) from error
         self._judge(answer, path)
         return answer
+
+    def _json(self, answer: httpx.Response) -> Any:
+        try:
+            return answer.json()
+        except ValueError as error:
+            raise ServiceError(
+                "JSON from Label Studio",
+                found=_short(answer.text),
+                where=str(answer.url),
+                do="set CITYFORGE_LABEL_STUDIO_URL to the server itself, not to a page before it",
+            ) from error
 
     def _address(self, path: str) -> str:
         return f"{self.url}/{path.lstrip('/')}"

@@ -26,12 +26,9 @@ def open_upload(studio: Studio, project_id: int) -> int:
         NotThere: the project is gone.
         ServiceError: the server keeps no upload.
     """
-    answer = studio._once(
-        "POST",
-        f"api/projects/{project_id}/import",
-        files={NAME: (NAME, CONTENT)},
-        params={"commit_to_project": "false"},
-    ).json()
+    answer = studio.upload(
+        f"api/projects/{project_id}/import", NAME, CONTENT, commit_to_project="false"
+    )
     found = answer.get("file_upload_ids")
     if not found:
         raise ServiceError(

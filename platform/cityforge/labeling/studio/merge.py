@@ -111,7 +111,7 @@ def read_rows(path: Path) -> Iterator[Row]:
         return
     last = ("", -1)
     with _opened(path) as table:
-        for batch in table.iter_batches(READ_ROWS):
+        for batch in _batches(table, ANNOTATIONS.names):
             for row in batch.to_pylist():
                 place = _place(row)
                 if place <= last:
@@ -133,7 +133,7 @@ def count_foreign(path: Path, source: str) -> int:
     """Annotations on tasks that cityforge did not push: of no frame, and of no film's frames."""
     count = 0
     with _opened(path) as table:
-        for batch in table.iter_batches(READ_ROWS, columns=["source", "frame_id", "data"]):
+        for batch in _batches(table, ["source", "frame_id", "data"]):
             ours = pc.or_(pc.is_valid(batch["frame_id"]), pc.match_substring(batch["data"], FILM))
             rows = pc.and_(pc.equal(batch["source"], source), pc.invert(ours))
             count += pc.sum(rows).as_py() or 0
@@ -183,6 +183,12 @@ def _groups(rows: Iterable[Row]) -> Iterator[list[Row]]:
             group, characters = [], 0
     if group:
         yield group
+
+
+def _batches(table: Any, columns: list[str]) -> Iterator[Any]:
+    """A few rows at a time, and one row group: pyarrow reads ahead where it is given several."""
+    for group in range(table.num_row_groups):
+        yield from table.iter_batches(READ_ROWS, [group], columns, use_threads=False)
 
 
 def _opened(path: Path) -> Any:
