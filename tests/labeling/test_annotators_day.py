@@ -117,6 +117,7 @@ def day(
         "CITYFORGE_LABEL_STUDIO_URL": live.url,
         "CITYFORGE_LABEL_STUDIO_TOKEN": live.token,
         "CITYFORGE_LABEL_STUDIO_FILES": str(live.files),
+        "CITYFORGE_TRACKING_URI": "",
     }
     pushed = json.loads(run(project.root, "label", "push", dataset, "--json", **server))
     email = f"li.na.{uuid4().hex[:8]}@example.com"

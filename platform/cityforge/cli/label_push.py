@@ -61,12 +61,13 @@ def push(
         project.algorithm(algorithm)
     reached, files = access(project.work, settings), files_folder(project.work, settings)
     with Studio(reached.url, reached.token) as studio:
-        target = sync_project(studio, card, files)
+        target = sync_project(studio, card, files, _pulled_from(project, card, studio.url))
         stored = _frames_up_to_date(project, card)
         order = _order(project, card, stored, every)
         model = _champion(project, settings, card, algorithm)
         result = _push(project, card, stored, order, studio, target, files, model, limit)
-    _say(result, target, model, as_json)
+        marked = 0 if result.stopped else _mark_doubtful(project, card, studio, target)
+    _say(result, target, model, marked, as_json)
     if result.stopped:
         raise typer.Exit(1)
 
@@ -197,16 +198,50 @@ def _state(project: Project, card: Dataset) -> Path:
     return project.work / "labeling" / card.name
 
 
-def _say(result: Pushed, target: StudioProject, model: Champion | None, as_json: bool) -> None:
+def _pulled_from(project: Project, card: Dataset, url: str) -> StudioProject | None:
+    """The project of this server that annotations were pulled from before."""
+    from cityforge.labeling.stored import STUDIO, annotations_path
+    from cityforge.labeling.studio.merge import read_states
+    from cityforge.labeling.studio.project import StudioProject
+
+    states = read_states(annotations_path(project.dataset_folder(card.name)))
+    here = {source: state for source, state in states.items() if state.url == url}
+    if not here:
+        return None
+    newest = max(here, key=lambda source: here[source].pulled_at)
+    return StudioProject(int(newest.removeprefix(STUDIO)), card.title, url)
+
+
+def _mark_doubtful(project: Project, card: Dataset, studio: Any, target: StudioProject) -> int:
+    """Say in the tasks of frames that the queue wants reviewed why it does."""
+    from cityforge.labeling.studio.listing import Listing
+    from cityforge.labeling.studio.review import mark_for_review
+    from cityforge.tables import QUEUE, read_table
+
+    state = _state(project, card)
+    if not (state / "queue.parquet").is_file():
+        return 0
+    rows = read_table(QUEUE, state / "queue.parquet").to_pylist()
+    reasons = {row["frame_id"]: row["reason"] for row in rows if row["purpose"] == "review"}
+    if not reasons:
+        return 0
+    tasks = Listing.load(studio, target.id, state / "tasks.json").by_frame()
+    return mark_for_review(studio, tasks, reasons)
+
+
+def _say(
+    result: Pushed, target: StudioProject, model: Champion | None, marked: int, as_json: bool
+) -> None:
     if as_json:
         show_json({
-            **vars(result), "project": target.id, "url": target.url,
+            **vars(result), "marked_for_review": marked, "project": target.id, "url": target.url,
             "changed": list(target.changed), "model": model.name if model else None,
         })  # fmt: skip
     else:
         for line in target.changed:
             typer.echo(line, err=True)
-        typer.echo(f"{summary(result, model.name if model else '')}, in {target.url}")
+        doubtful = f", {marked} marked for review" if marked else ""
+        typer.echo(f"{summary(result, model.name if model else '')}{doubtful}, in {target.url}")
     for line in warnings(result):
         typer.echo(line, err=True)
 
