@@ -13,7 +13,6 @@ import pytest
 from cityforge.cards.dataset import Dataset
 from cityforge.errors import CardError
 from cityforge.labeling.studio.interface import (
-    BAND,
     CONTROLS,
     KEYS,
     PALETTE,
@@ -83,7 +82,7 @@ def test_annotators_can_look_closer_but_not_turn_boxes_or_the_picture(make_card:
     root = ElementTree.fromstring(interface(make_card()))
     image, boxes = root.find("Image"), root.find("RectangleLabels")
     assert image is not None and boxes is not None
-    for control in ("zoom", "zoomControl", "brightnessControl", "contrastControl", "showLabels"):
+    for control in ("zoom", "zoomControl", "brightnessControl", "contrastControl"):
         assert image.get(control) == "true", control
     assert image.get("rotateControl") is None
     assert boxes.get("canRotate") == "false"
@@ -172,11 +171,11 @@ def test_instructions_show_each_class_and_run_nothing(make_card: MakeCard) -> No
     parsed = Tags()
     parsed.feed(instructions(card, ["<img src=x onerror=alert(1)>"]))
     assert {tag for tag, _ in parsed.tags} == {
-        "p", "dl", "dt", "dd", "hr", "b", "kbd", "ul", "li"
+        "p", "table", "tbody", "tr", "td", "br", "b", "kbd", "ul", "li"
     }  # fmt: skip
-    shown = [about["color"] for tag, about in parsed.tags if tag == "hr"]
-    assert shown[::BAND] == list(colours(card).values())
-    assert len(shown) == len(NASTY) * BAND
+    shown = [about["bgcolor"] for tag, about in parsed.tags if tag == "td" and "bgcolor" in about]
+    assert shown == list(colours(card).values())
+    assert len(shown) == len(NASTY)
     for name in NASTY:
         assert name in parsed.text
         assert f"What {name} is." in parsed.text
@@ -184,7 +183,7 @@ def test_instructions_show_each_class_and_run_nothing(make_card: MakeCard) -> No
 
 def test_instructions_for_choices_name_no_colour(make_card: MakeCard) -> None:
     text = instructions(make_card(labeling={"kind": "classes"}))
-    assert "<hr" not in text
+    assert "bgcolor" not in text
     assert "Submit it empty" not in text
 
 

@@ -23,7 +23,6 @@ PALETTE = (
     "#332288", "#999933", "#882255", "#88CCEE", "#117733", "#AA4499", "#DDCC77",
 )  # fmt: skip
 OLD_COLOUR = "#8C8C8C"
-BAND = 4  # rules of one pixel that make the band of a class's colour in the instructions
 # Without the letters of Label Studio's own tools: b e h k m o p r u v w.
 KEYS = "123456789acdfgijlnqstxyz"
 FILLED_IN = re.compile(r"\$[\w\[\].{}]")
@@ -92,24 +91,24 @@ def interface(card: Dataset, kept: Sequence[str] = ()) -> str:
 def instructions(card: Dataset, kept: Sequence[str] = ()) -> str:
     """HTML for annotators: what to do, and each class with its colour, key and definition.
 
-    Only tags and attributes that Label Studio keeps: it drops `style`, so that rules show the
-    colour. Raises as `interface` does.
+    Only tags and attributes that Label Studio keeps: it drops `style`, so the
+    background of a cell shows the colour. Raises as `interface` does.
     """
     control = CONTROLS[card.labeling.kind]
     colour, key = colours(card), hotkeys(card)
     entries = [
-        "<dt>"
-        + (f'<hr color="{colour[each.name]}" width="64">' * BAND if control.coloured else "")
-        + f"<b>{_text(each.name)}</b>"
-        + (f" <kbd>{key[each.name]}</kbd>" if each.name in key else "")
-        + f"</dt><dd>{_text(each.definition)}</dd>"
+        '<tr valign="top">'
+        + (f'<td bgcolor="{colour[each.name]}" width="24"></td>' if control.coloured else "")
+        + f"<td>{f'<kbd>{key[each.name]}</kbd>' if each.name in key else ''}</td>"
+        + f"<td><b>{_text(each.name)}</b><br>{_text(each.definition)}</td></tr>"
         for each in card.classes
     ]
     empty = "" if card.labeling.kind == "classes" else " Submit it empty where there is none."
     old = [f"<li><b>{_text(name)}</b>: {_text(now)}</li>" for name, now in _old_ones(card, kept)]
     gone = f"<p>Old classes, no longer to be used:</p><ul>{''.join(old)}</ul>" if old else ""
     task = _text(control.task + empty)
-    return f"<p>{task}</p><dl>{''.join(entries)}</dl>{gone}"
+    table = f'<table border="0" cellpadding="8"><tbody>{"".join(entries)}</tbody></table>'
+    return f"<p>{task}</p>{table}{gone}"
 
 
 def colours(card: Dataset) -> dict[str, str]:
@@ -184,7 +183,7 @@ def _shown_object(page: ElementTree.Element, to: str) -> None:
         ElementTree.SubElement(page, "Video", name="video", value="$video", frameRate="$fps")
         ElementTree.SubElement(page, "VideoRectangle", name="box", toName="video")
         return
-    wanted = ("zoom", "zoomControl", "brightnessControl", "contrastControl", "showLabels")
+    wanted = ("zoom", "zoomControl", "brightnessControl", "contrastControl")
     ElementTree.SubElement(
         page, "Image", {"name": to, "value": "$image"} | dict.fromkeys(wanted, "true")
     )
