@@ -56,13 +56,14 @@ def push(
     from cityforge.labeling.studio.server import access, files_folder
 
     card = project.dataset(dataset)
-    _refuse_unpushable(project, card)
+    _refuse_video(card)
+    refuse_without_footage(project, card)
     if algorithm:
         project.algorithm(algorithm)
     reached, files = access(project.work, settings), files_folder(project.work, settings)
     with Studio(reached.url, reached.token) as studio:
         target = sync_project(studio, card, files, _pulled_from(project, card, studio.url))
-        stored = _frames_up_to_date(project, card)
+        stored = frames_up_to_date(project, card)
         order = _order(project, card, stored, every)
         model = _champion(project, settings, card, algorithm)
         result = _push(project, card, stored, order, studio, target, files, model, limit)
@@ -72,9 +73,8 @@ def push(
         raise typer.Exit(1)
 
 
-def _refuse_unpushable(project: Project, card: Dataset) -> None:
+def _refuse_video(card: Dataset) -> None:
     from cityforge.errors import InputError
-    from cityforge.footage.catalogue import catalogue_path
 
     if card.labeling.kind == "video":
         raise InputError(
@@ -83,6 +83,13 @@ def _refuse_unpushable(project: Project, card: Dataset) -> None:
             where=f"card of dataset '{card.name}'",
             do="films are pushed as clips, which this command does not do yet",
         )
+
+
+def refuse_without_footage(project: Project, card: Dataset) -> None:
+    """Raise InputError where nothing was ever added to the dataset."""
+    from cityforge.errors import InputError
+    from cityforge.footage.catalogue import catalogue_path
+
     if not catalogue_path(project.dataset_folder(card.name)).is_file():
         raise InputError(
             "footage to label",
@@ -92,7 +99,7 @@ def _refuse_unpushable(project: Project, card: Dataset) -> None:
         )
 
 
-def _frames_up_to_date(project: Project, card: Dataset) -> LawfulFrames:
+def frames_up_to_date(project: Project, card: Dataset) -> LawfulFrames:
     """The frames that may be used, of all footage that was added."""
     from cityforge.footage.stored import lawful_frames
     from cityforge.project import activate_dataset

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -70,13 +69,12 @@ def queue(
     order. Nearly the same picture is never asked twice.
     """
     project, settings = open_project(context)
-    from cityforge.footage.stored import lawful_frames
+    from cityforge.cli.label_push import frames_up_to_date, refuse_without_footage
 
     card = project.dataset(dataset)
+    refuse_without_footage(project, card)
     folder = project.dataset_folder(dataset)
-    stored = lawful_frames(card, folder, datetime.now(UTC))
-    if stored.note:
-        typer.echo(stored.note, err=True)
+    stored = frames_up_to_date(project, card)
     frames = stored.frames.sort_by("frame_id")
     model = _model(project, settings, dataset, algorithm)
     sight = _look(model, folder, frames) if model else None
