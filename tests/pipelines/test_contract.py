@@ -26,6 +26,9 @@ FREE = {
     *("Camera.height_m", "Camera.pitch_deg", "Camera.mobile"),
     *("Sampling.offset_s", "Sampling.threshold", "Sampling.per_hour", "Sampling.near_duplicates"),
     *("Privacy.redaction", "Redaction.detectors"),
+    # Of labelling, which is no stage: colours, keys, the project, and how classes changed.
+    *("OntologyClass.colour", "OntologyClass.hotkey"),
+    *("Dataset.labeling", "Dataset.ontology_changes"),
 }
 
 

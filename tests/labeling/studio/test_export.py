@@ -199,7 +199,7 @@ def test_an_answer_that_fails_twice_is_asked_for_again(
         (b"<html>log in</html>", "/export", "an answer to api/projects/"),
         (b"[{}]", "/export", "KeyError: 'annotations'"),
         (b"[1]", "/export", "TypeError"),
-        (b"<html>", "/api/users", "an answer to api/users"),
+        (b"<html>", "/api/users", "JSON from Label Studio, found <html>"),
         (b'[{"id": 1}]', "/api/users", "KeyError: 'email'"),
     ],
 )

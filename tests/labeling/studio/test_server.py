@@ -185,6 +185,9 @@ def test_start_that_is_ended_while_it_waits(
     starter.wait()
     launched = read_server(work)
     assert launched is not None
+    end = time.monotonic() + 30
+    while launched.is_alive() != stays and time.monotonic() < end:
+        time.sleep(0.1)
     assert launched.is_alive() == stays
     assert start(work, settings)[1] != stays
     assert status(work, settings).problem == ""
