@@ -180,7 +180,7 @@ def test_start_that_is_ended_while_it_waits(
     end = time.monotonic() + 120
     while read_server(work) is None and time.monotonic() < end:
         time.sleep(0.02)
-    time.sleep(0.3)
+    time.sleep(1.0)
     starter.send_signal(way)
     starter.wait()
     launched = read_server(work)
