@@ -1,6 +1,6 @@
 """How many labels the queue saves against random order, on synthetic footage, over seeds.
 
-    make bench-queue                      five seeds; about 20 minutes on two cores
+    make bench-queue                      five seeds; about 15 minutes on two cores
     make bench-queue ARGS="--seeds 1"     a first look
     make bench-queue ARGS="--plot FILE"   also draws the curves
 
