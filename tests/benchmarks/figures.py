@@ -55,7 +55,7 @@ def _watch_memory(process: subprocess.Popen[str], peak: list[float]) -> None:
         except psutil.Error:
             pass
         peak[0] = max(peak[0], total / 1e9)
-        time.sleep(0.5)
+        time.sleep(0.5)  # between two readings of the memory
 
 
 def _own_memory(process: psutil.Process) -> int:

@@ -33,7 +33,7 @@ sys.path.insert(0, str(HERE.parents[1] / "loop"))
 
 from scratch import copy_project  # noqa: E402
 
-from cityforge.cards.params import DataParams, TrainParams  # noqa: E402
+from cityforge.cards.params import AugmentParams, DataParams, DetectionLoss, TrainParams  # noqa: E402
 from cityforge.dataset.loader import LabelledFrames  # noqa: E402
 from cityforge.footage.shards import FrameStore  # noqa: E402
 from cityforge.labeling.queue import Frames, bits_of, order  # noqa: E402
@@ -43,9 +43,15 @@ PASSES = 6  # each labelled frame is seen so often in a round, those of the firs
 EVERY = {"day": 1, "rain": 4, "night": 8}  # of the waiting frames one in so many is there
 SIZE = DataParams(input_width=256, input_height=160, workers=0)
 TRAIN = TrainParams(
-    epochs=1, minutes=60, batch=8, learning_rate=1.5e-3, weight_decay=0.05, box_weight=2.0,
-    warmup_epochs=0.2, ema_decay=0.97, patience=9, validate_every=1, precision="auto", flip=0.0,
-    scale=(0.95, 1.05), mosaic=0.0, colour=0.2, seed=0,
+    epochs=1, minutes=60, batch=8, learning_rate=1.5e-3, weight_decay=0.05, warmup_epochs=0.2,
+    ema_decay=0.97, patience=9, validate_every=1, precision="auto", device="cpu", devices=1,
+    deterministic=False, weights="scratch", freeze_epochs=0, backbone_rate=1.0, grow_from=1.0,
+    grow_until=0.0, loss=DetectionLoss(box_weight=2.0),
+    augment=AugmentParams(
+        flip=0.0, scale=(0.95, 1.05), mosaic=0.0, colour=0.2, night=0.0, rain=0.0, fog=0.0,
+        motion_blur=0.0, compression=0.0,
+    ),
+    seed=0, seeds=1,
 )  # fmt: skip
 
 
@@ -53,11 +59,12 @@ TRAIN = TrainParams(
 class Card:
     """What `make_learner` asks of an algorithm's card."""
 
+    task: str
     network: str
     classes: list[str]
 
 
-CARD = Card("detection/nano", ["car", "bus", "truck", "two_wheeler", "pedestrian"])
+CARD = Card("detection", "detection/nano", ["car", "bus", "truck", "two_wheeler", "pedestrian"])
 
 
 class World:
@@ -154,9 +161,9 @@ def curve(world: World, seed: int, by: str) -> list[float]:
 
 
 def _network(weights: dict[str, Any]) -> Any:
-    from cityforge.tasks.detection.network import BLUEPRINTS, Detector
+    from cityforge.tasks.detection.network import build
 
-    network = Detector(BLUEPRINTS[CARD.network], len(CARD.classes))
+    network = build(CARD.network, len(CARD.classes))
     network.load_state_dict(weights)
     return network
 

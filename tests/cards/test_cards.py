@@ -221,3 +221,12 @@ def test_name_that_differs_from_the_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "datasets/demo_crossing").rename(tmp_path / "datasets/other_place")
     with pytest.raises(CardError, match="expected the folder's name 'other_place', found 'demo_"):
         project.dataset("other_place")
+
+
+def test_a_fault_between_two_keys_says_what_was_found_and_not_the_whole_card() -> None:
+    path = ROOT / "algorithms/demo_crossing/algorithm.yaml"
+    card = read_yaml(path) | {"classes": ["car", "bus"]}
+    with pytest.raises(CardError) as caught:
+        check(Algorithm, card, path)
+    (fault,) = caught.value.faults
+    assert fault.endswith(f", found truck, in {path}"), fault

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.resources import as_file, files
@@ -13,9 +14,12 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
+sys.path.insert(0, str(Path(__file__).parent))  # crossings.py, for tests that split
+
 from cityforge.cards.dataset import Dataset
 from cityforge.cards.params import AlgorithmParams, DataParams, TrainParams
 from cityforge.cards.yaml_files import read_yaml
+from cityforge.dataset.weather import WEATHER
 from cityforge.footage.shards import FrameStore, read_shard, write_shard
 from cityforge.tables import FRAMES, LABELS, from_rows
 
@@ -88,6 +92,7 @@ def data(starter: AlgorithmParams) -> DataParams:
 
 @pytest.fixture
 def train(starter: AlgorithmParams) -> TrainParams:
-    return starter.train.model_copy(
-        update={"batch": 3, "mosaic": 0.5, "flip": 0.5, "colour": 0.5, "scale": (0.6, 1.5)}
-    )
+    changes = {"mosaic": 0.5, "flip": 0.5, "colour": 0.5, "scale": (0.6, 1.5)}
+    augment = starter.train.augment.model_copy(update=dict.fromkeys(WEATHER, 0.0) | changes)
+    full = {"grow_from": 1.0, "grow_until": 0.0}
+    return starter.train.model_copy(update={"batch": 3, "augment": augment, **full})

@@ -69,6 +69,25 @@ def test_frames_without_any_box_are_checked_too(
     assert {each.check for each in findings} == {"frames.frame_id", "labels.rows"}
 
 
+def test_classes_of_frames_and_points_have_no_size(
+    make_card: Callable[..., Dataset], scenes: Any, tmp_path: Path
+) -> None:
+    def row(number: int, task: str, **place: float) -> dict[str, Any]:
+        return {
+            "label_id": f"{task}{number}", "frame_id": f"f{number}-0", "task": task,
+            "class": ("汽车", "bus")[number % 2], "source": "x", "origin": "human", **place,
+        }  # fmt: skip
+
+    rows = [row(number, "classification") for number in range(6)]
+    rows += [row(number, "density", x1=9.0, y1=8.0, x2=9.0, y2=8.0) for number in range(6)]
+    card = make_card()
+    assert check_tables(card, scenes.frames, from_rows(rows, LABELS), tmp_path / "good") == []
+    rows[0]["frame_id"] = "nowhere-0"
+    rows[7] |= {"x1": 161.0, "x2": 161.0}
+    findings = check_tables(card, scenes.frames, from_rows(rows, LABELS), tmp_path / "bad")
+    assert [each.check for each in findings] == ["labels.right_gap"] * 2
+
+
 def test_nothing_found_is_no_refusal(card: Dataset) -> None:
     refuse(card, [])
     with pytest.raises(CheckFailed, match=r"expected e, found f, in .*check c"):

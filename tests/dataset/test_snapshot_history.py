@@ -22,9 +22,9 @@ def test_a_split_holds_what_its_snapshot_held(tmp_path: Path) -> None:
     record_split(tmp_path, "p1", "bins", "s1")
     record_split(tmp_path, "p2", "bins", "gone")  # of a snapshot that is not on record
     assert read_history(tmp_path) == {
-        "s1": Held("s1", "", frozenset("ab")),
-        "s2": Held("s2", "", frozenset("c")),
-        "p1": Held("p1", "bins", frozenset("ab")),
+        "s1": Held("s1", "", frozenset("ab"), "s1"),
+        "s2": Held("s2", "", frozenset("c"), "s2"),
+        "p1": Held("p1", "bins", frozenset("ab"), "s1"),
     }
 
 

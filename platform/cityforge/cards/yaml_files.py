@@ -81,7 +81,7 @@ def check(model: type[Model], content: dict[str, Any], path: Path, prefix: str =
 def _fault(fault: Any, model: type[BaseModel], path: Path, prefix: str) -> str:
     location = [part for part in fault["loc"] if not str(part).startswith(VARIANT)]
     key = prefix + ".".join(map(str, location))
-    where = f"in {path}, key '{key}'"
+    where = f"in {path}, key '{key}'" if key else f"in {path}"
     if fault["type"] == "extra_forbidden":
         near = suggest(str(location[-1]), _known_keys(model, location[:-1]))
         return f"expected a known key, found '{location[-1]}', {where}: {near}"
@@ -92,6 +92,8 @@ def _fault(fault: Any, model: type[BaseModel], path: Path, prefix: str) -> str:
     expected = fault["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
     for begins, plain in PLAIN.items():
         expected = expected.replace(begins, plain)
+    if ", found " in expected:  # says it itself: the input would be the whole card
+        return f"expected {expected}, {where}"
     return f"expected {expected}, found {found}, {where}"
 
 

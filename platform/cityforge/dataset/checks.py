@@ -91,10 +91,15 @@ def _boxes_with_sizes(frames: pa.Table, labels: pa.Table) -> Any:
     boxes = labels.to_pandas().dropna(subset=["class"])
     sizes = frames.select(["frame_id", "width", "height"]).to_pandas()
     joined = boxes.merge(sizes, on="frame_id", how="left")
+    of_frame = joined["task"] == "classification"  # it fills its frame
+    joined.loc[of_frame, ["x1", "y1"]] = 0.0
+    joined.loc[of_frame, "x2"] = joined["width"]
+    joined.loc[of_frame, "y2"] = joined["height"]
     joined["box_width"] = joined["x2"] - joined["x1"]
     joined["box_height"] = joined["y2"] - joined["y1"]
     joined["right_gap"] = joined["width"] - joined["x2"]
     joined["bottom_gap"] = joined["height"] - joined["y2"]
+    joined.loc[joined["task"] == "density", ["box_width", "box_height"]] = None  # points
     columns = ["label_id", "frame_id", "class", "x1", "y1", "box_width", "box_height"]
     return joined[[*columns, "right_gap", "bottom_gap"]]
 

@@ -22,6 +22,7 @@ class Held:
     digest: str
     algorithm: str  # whose split it is; empty for the snapshot itself
     footage: frozenset[str]
+    snapshot: str  # digest of the snapshot itself
 
 
 def history_folder(folder: Path) -> Path:
@@ -48,10 +49,11 @@ def read_history(folder: Path) -> dict[str, Held]:
     records = {path.stem: _read(path) for path in sorted(history_folder(folder).glob("*.json"))}
     found: dict[str, Held] = {}
     for digest, record in records.items():
-        source = records.get(record.get("snapshot", digest), {})
+        snapshot = record.get("snapshot", digest)
+        source = records.get(snapshot, {})
         if "footage" in source:
             held = frozenset(source["footage"])
-            found[digest] = Held(digest, record.get("algorithm", ""), held)
+            found[digest] = Held(digest, record.get("algorithm", ""), held, snapshot)
     return found
 
 

@@ -2,22 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from cityforge.cards.params import DataParams, TrainParams
 from cityforge.dataset import augment
-from cityforge.dataset.augment import Sample
+from cityforge.dataset.augment import LOOKS, Sample
+from cityforge.dataset.draws import Draw, EpochSampler, size_at
+from cityforge.dataset.labelled import FlatBoxes, LabelledFrames, labelled_frames
+from cityforge.dataset.smaller import SmallFrames, fitted_frame
+from cityforge.errors import CityforgeError
 from cityforge.footage.shards import FrameStore
-from cityforge.tasks.picture import decode, fit, picture_size
+
+__all__ = [
+    "Batch",
+    "Draw",
+    "EpochSampler",
+    "FlatBoxes",
+    "LabelledFrames",
+    "PlainFrames",
+    "TrainingFrames",
+    "collate",
+    "labelled_frames",
+    "plain_batches",
+    "size_at",
+    "training_batches",
+]
+
+# The class of a whole frame must still be seen when the frame is made smaller.
+LEAST_SCALE_OF_WHOLE = 0.8
 
 
 @dataclass(frozen=True)
@@ -40,32 +59,6 @@ class Batch:
         return Batch(*(each.to(device, non_blocking=non_blocking) for each in vars(self).values()))
 
 
-@dataclass(frozen=True)
-class LabelledFrames:
-    """The frames of one subset with their boxes in pixels of the stored frame."""
-
-    frame_ids: list[str]
-    boxes: list[tuple[NDArray[Any], NDArray[Any]]]  # (M, 4) xyxy float32, (M,) class index
-
-
-def labelled_frames(
-    split: pa.Table, labels: pa.Table, subset: str, classes: Sequence[str]
-) -> LabelledFrames:
-    """Collect a subset; boxes of classes that the algorithm does not name are left out."""
-    wanted = [row["frame_id"] for row in split.to_pylist() if row["subset"] == subset]
-    index = {name: number for number, name in enumerate(classes)}
-    found: dict[str, list[tuple[float, ...]]] = {frame_id: [] for frame_id in wanted}
-    columns = labels.select(["frame_id", "class", "x1", "y1", "x2", "y2"]).to_pydict()
-    for frame_id, name, *xyxy in zip(*columns.values(), strict=True):
-        if frame_id in found and name in index:
-            found[frame_id].append((*xyxy, index[name]))
-    boxes = []
-    for frame_id in wanted:
-        array = np.array(found[frame_id], np.float32).reshape(-1, 5)
-        boxes.append((array[:, :4], array[:, 4].astype(np.int64)))
-    return LabelledFrames(wanted, boxes)
-
-
 class TrainingFrames(Dataset[tuple[int, Sample]]):
     """Augmented samples; `epoch` and the seed decide them, not the worker that makes them."""
 
@@ -73,31 +66,49 @@ class TrainingFrames(Dataset[tuple[int, Sample]]):
         self, frames: LabelledFrames, store: FrameStore, data: DataParams, train: TrainParams
     ) -> None:
         self.frames = frames
-        self.store = store
         self.size = (data.input_width, data.input_height)
-        self.train = train
+        self.small = SmallFrames(frames.frame_ids, store, self.size)
+        self.seed = train.seed
+        self.augment = train.augment
+        self.scale = train.augment.scale
+        self.mosaic = train.augment.mosaic
+        if frames.task == "classification":  # the class is that of one whole frame
+            low = max(LEAST_SCALE_OF_WHOLE, self.scale[0])
+            self.scale, self.mosaic = (low, max(low, self.scale[1])), 0.0
 
     def __len__(self) -> int:
         return len(self.frames.frame_ids)
 
-    def __getitem__(self, key: int) -> tuple[int, Sample]:
+    def __getitem__(self, draw: Draw | int) -> tuple[int, Sample]:
+        """Make a sample; a bare key makes it in the full size."""
+        key, width, height = draw if isinstance(draw, tuple) else (draw, *self.size)
         # The sampler numbers draws on through the epochs, so a resumed run draws alike.
         index = key % len(self)
-        rng = np.random.default_rng([self.train.seed, key])
-        four = rng.random() < self.train.mosaic
-        others: list[int] = rng.integers(0, len(self), 3).tolist() if four else []
-        picks = [self._sample(each) for each in (index, *others)]
-        low, high = self.train.scale
-        scales = [float(np.exp(rng.uniform(np.log(low), np.log(high)))) for _ in picks]
-        sample = augment.place(picks, *self.size, scales, rng)
-        if rng.random() < self.train.flip:
+        rng = np.random.default_rng([self.seed, key])
+        sample = self._placed(index, width, height, rng)
+        if rng.random() < self.augment.flip:
             sample = augment.flip(sample)
-        if rng.random() < self.train.colour:
-            sample = augment.recolour(sample, rng)
+        for name in LOOKS:
+            if rng.random() < getattr(self.augment, name):
+                augment.change_looks(sample, name, rng)
         return index, sample
 
+    def __getitems__(self, draws: Sequence[Draw | int]) -> Any:
+        return _all_or_error(self, draws)
+
+    def _placed(self, index: int, width: int, height: int, rng: np.random.Generator) -> Sample:
+        four = rng.random() < self.mosaic
+        others: list[int] = rng.integers(0, len(self), 3).tolist() if four else []
+        picks = [self._sample(each) for each in (index, *others)]
+        low, high = np.log(self.scale)
+        smaller = min(width / self.size[0], height / self.size[1])
+        scales = [smaller * float(np.exp(rng.uniform(low, high))) for _ in picks]
+        return augment.place(picks, width, height, scales, rng)
+
     def _sample(self, index: int) -> Sample:
-        return fitted_sample(self.frames, self.store, index, self.size, crop=True)
+        small = self.small[index]
+        xyxy, cls = self.frames.boxes[index]
+        return Sample(small.image, xyxy * np.float32(small.scale), cls, self.frames.task)
 
 
 class PlainFrames(Dataset[tuple[int, Sample]]):
@@ -112,73 +123,81 @@ class PlainFrames(Dataset[tuple[int, Sample]]):
         return len(self.frames.frame_ids)
 
     def __getitem__(self, index: int) -> tuple[int, Sample]:
-        return index, fitted_sample(self.frames, self.store, index, self.size, crop=False)
+        fitted = fitted_frame(self.store, self.frames.frame_ids[index], self.size)
+        xyxy, cls = self.frames.boxes[index]
+        scaled = xyxy * np.float32(fitted.scale)
+        return index, Sample(fitted.canvas, scaled, cls, self.frames.task)
+
+    def __getitems__(self, indices: Sequence[int]) -> Any:
+        return _all_or_error(self, indices)
 
 
-def fitted_sample(
-    frames: LabelledFrames, store: FrameStore, index: int, size: tuple[int, int], crop: bool
-) -> Sample:
-    """One frame fitted to the network's input, boxes with it; `crop` drops the grey margin."""
-    jpeg = store.read(frames.frame_ids[index])
-    fitted = fit(decode(jpeg, size), *size, picture_size(jpeg))
-    xyxy, cls = frames.boxes[index]
-    canvas = fitted.canvas
-    if crop:
-        inner_height = max(1, round(fitted.height * fitted.scale))
-        inner_width = max(1, round(fitted.width * fitted.scale))
-        canvas = canvas[:inner_height, :inner_width]
-    return Sample(canvas, xyxy * np.float32(fitted.scale), cls)
+def _all_or_error(dataset: Any, keys: Sequence[Any]) -> list[Any] | CityforgeError:
+    """Samples, or the error as it is: a worker would wrap what it raises into a traceback."""
+    try:
+        return [dataset[key] for key in keys]
+    except CityforgeError as error:
+        return error
 
 
-def collate(samples: list[tuple[int, Sample]]) -> Batch:
+def collate(samples: list[tuple[int, Sample]] | CityforgeError) -> Batch | CityforgeError:
     """Stack samples of one size; boxes are padded to the largest count of the batch."""
+    if isinstance(samples, CityforgeError):
+        return samples
     most = max(1, *(len(sample.cls) for _, sample in samples))
     truth = np.zeros((len(samples), most, 4), np.float32)
     classes = np.zeros((len(samples), most), np.int64)
     real = np.zeros((len(samples), most), bool)
+    pictures = _pictures(len(samples), samples[0][1].image.shape)
     for row, (_, sample) in enumerate(samples):
         count = len(sample.cls)
-        truth[row, :count], classes[row, :count], real[row, :count] = (
-            sample.xyxy,
-            sample.cls,
-            True,
-        )
-    pictures = torch.from_numpy(np.stack([sample.image for _, sample in samples]))
+        truth[row, :count], classes[row, :count] = sample.xyxy, sample.cls
+        real[row, :count] = True
+        pictures[row] = torch.from_numpy(sample.image)
     frame = torch.tensor([index for index, _ in samples])
     return Batch(
         pictures, torch.from_numpy(truth), torch.from_numpy(classes), torch.from_numpy(real), frame
     )
 
 
-class EpochSampler(torch.utils.data.Sampler[int]):
-    """Every frame once an epoch, in an order that the seed and the epoch decide."""
+def _pictures(count: int, shape: tuple[int, ...]) -> Tensor:
+    """Room for pictures; in a worker it is shared at once, as torch's own collate does it."""
+    if get_worker_info() is None:
+        return torch.empty((count, *shape), dtype=torch.uint8)
+    new_shared: Any = torch.UntypedStorage._new_shared
+    room = torch.empty(0, dtype=torch.uint8).set_(new_shared(count * int(np.prod(shape))))
+    return room.view(count, *shape)
 
-    def __init__(self, count: int, seed: int) -> None:
-        self.count = count
-        self.seed = seed
-        self.epoch = 0
 
-    def set_epoch(self, epoch: int) -> None:
-        """Called by the trainer before each epoch."""
-        self.epoch = epoch
+class Batches(DataLoader[Any]):
+    """Begins an epoch with its first batch: what the sampler is told until then, it follows.
 
-    def __len__(self) -> int:
-        return self.count
+    A trainer asks for an iterator before it says which epoch begins; workers would already
+    have begun another one.
+    """
 
     def __iter__(self) -> Any:
-        order = np.random.default_rng([self.seed, self.epoch]).permutation(self.count)
-        return iter((order + self.epoch * self.count).tolist())
+        return self._from_first()
+
+    def _from_first(self) -> Iterator[Batch]:
+        for batch in super().__iter__():
+            if isinstance(batch, CityforgeError):
+                raise batch
+            yield batch
 
 
 def training_batches(
     frames: LabelledFrames, store: FrameStore, data: DataParams, train: TrainParams
 ) -> DataLoader[Any]:
-    """Augmented batches, the last incomplete one dropped where there is more than one."""
+    """Augmented batches, the last incomplete one dropped where there is more than one.
+
+    Their sampler's `set_size` makes smaller ones; they begin with `size_at(0)`.
+    """
     dataset = TrainingFrames(frames, store, data, train)
-    return DataLoader(
+    return Batches(
         dataset,
         batch_size=min(train.batch, len(dataset)),
-        sampler=EpochSampler(len(dataset), train.seed),
+        sampler=EpochSampler(len(dataset), train.seed, size_at(0.0, data, train)),
         drop_last=True,
         **_loading(data.workers),
     )
@@ -189,7 +208,7 @@ def plain_batches(
 ) -> DataLoader[Any]:
     """Batches in order, nothing dropped."""
     dataset = PlainFrames(frames, store, data)
-    return DataLoader(dataset, batch_size=batch, **_loading(data.workers))
+    return Batches(dataset, batch_size=batch, **_loading(data.workers))
 
 
 def _loading(workers: int) -> dict[str, Any]:

@@ -1,32 +1,35 @@
-"""The training itself: goes on where a killed one stopped, and is tracked in MLflow."""
+"""The training of an algorithm: every seed that was asked for, then what came of it."""
 
 from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from cityforge.cards.algorithm import Algorithm
-from cityforge.cards.params import AlgorithmParams, TrainParams
-from cityforge.dataset.digests import digest_of
+from cityforge.cards.algorithm import METRICS, Algorithm
+from cityforge.cards.params import AlgorithmParams
+from cityforge.dataset.digests import digest_of, digest_of_file
 from cityforge.dataset.snapshot import write_json
 from cityforge.errors import DataError
 from cityforge.project import Project
 from cityforge.settings import Settings
+from cityforge.tasks.kinds import OWN, OWN_FILE
 from cityforge.training.data import TrainingData
-from cityforge.training.fit import Outcome, fit, make_learner
-from cityforge.training.tracking import experiment_id, tracking_client, tracking_uri
-from cityforge.training.tune import read_best
+from cityforge.training.fit import Outcome
+from cityforge.training.lock import training_lock
+from cityforge.training.one_seed import WEIGHTS, Trained, Work, noted_run, trained
+from cityforge.training.picked import with_picked, with_picked_input
+from cityforge.training.seeds import detailed, lines, summary
+from cityforge.training.tracking import Run
+from cityforge.training.tune import read_picked
+from cityforge.training.unfinished import left_behind, note_inputs, work_folder
+from cityforge.training.weights import weights_digest
 
-WEIGHTS = "model.safetensors"
 ABOUT = "train.json"
-
-
-def tuned(params: TrainParams, best: dict[str, float]) -> TrainParams:
-    """The training's parameters with what tuning found in their place."""
-    return params.model_copy(update=best)
+SEEDS = "seeds.json"
 
 
 def train(
@@ -40,107 +43,118 @@ def train(
 ) -> Outcome:
     """Train, and write the best weights and how they came about into `out`.
 
+    With `train.seeds` above 1 so many trainings follow each other, with seed, seed + 1, ...
+    The weights are those of the first one; the others say how much of its figures is chance.
+
     Checkpoints under way lie in the project's work folder, named by what goes into the
-    training; run again with the same inputs, it goes on from the last whole epoch.
+    training; run again with the same inputs, it goes on from there, and trains no seed again
+    that was done.
 
     Raises:
         DataError: no frame to train on, or none to validate on.
+        ServiceError: this algorithm is being trained already.
     """
-    train_params = tuned(params.train, read_best(project.build(card.name) / "tune"))
+    picked = read_picked(project.build(card.name) / "tune")
+    card, values = with_picked(card, params.train, picked)
+    picture = with_picked_input(params.data, picked)
+    params = params.model_copy(update={"train": values, "data": picture})
+    with training_lock(project.work / "training", card.name):
+        work = _work(project, settings, card, params, data, say)
+        parent = _parent_run(work) if values.seeds > 1 else None
+        found = [trained(work, seed, parent) for seed in _seeds(work)]
+        if parent:
+            _close(parent, found, card.task, say)
+        _write(out, found, work.folder / str(values.seed) / WEIGHTS)
+        shutil.rmtree(work.folder)
+    return found[0].outcome
+
+
+def _work(
+    project: Project,
+    settings: Settings,
+    card: Algorithm,
+    params: AlgorithmParams,
+    data: TrainingData,
+    say: Callable[[str], None],
+) -> Work:
     frames, val_frames = data.subset("train"), data.subset("val")
     for name, subset in (("train", frames), ("val", val_frames)):
         if not any(len(cls) for _, cls in subset.boxes):
             raise DataError(
-                f"a labelled box in {name}", found="none", where=f"algorithm '{card.name}'"
-            )
-    inputs = digest_of(
-        {
-            "snapshot": data.digest,
-            "train": train_params.model_dump(),
-            "data": params.data.model_dump(exclude={"workers"}),
-            "network": card.network,
-            "classes": list(card.classes),
-        }
-    )
-    work = project.work / "training" / f"{card.name}-{inputs[:16]}"
-    if (work / "last.ckpt").is_file():
-        say(f"going on from {(work / 'last.ckpt').relative_to(project.root)}")
-    logger = _logger(project, settings, card, work)
-    logger.log_hyperparams(
-        {f"train.{k}": v for k, v in train_params.model_dump().items()}
-        | {"network": card.network, "snapshot": data.digest, "frames.train": len(frames.frame_ids)}
-    )
-    outcome = fit(
-        make_learner(card, train_params),
-        train_frames=frames,
-        val_frames=val_frames,
-        store=data.store,
-        data=params.data,
-        train=train_params,
-        checkpoints=work,
-        logger=logger,
-        say=say,
-    )
-    _write(out, outcome, card, data, train_params, inputs, logger.run_id)
-    shutil.rmtree(work)
-    return outcome
+                f"a label in {name}", found="none", where=f"algorithm '{card.name}'",
+                do=f"label frames of dataset '{card.dataset}', or change split in params.yaml",
+            )  # fmt: skip
+    inputs = inputs_of(project, settings, card, params, data)
+    digest = digest_of(inputs)
+    folder = work_folder(project.work / "training", card.name, digest)
+    line = left_behind(folder, card.name, inputs)
+    if line:
+        sys.stderr.write(f"{line}\n")
+    note_inputs(folder, inputs)
+    return Work(project, settings, card, params, data, frames, val_frames, digest, folder, say)
 
 
-def _write(
-    out: Path,
-    outcome: Outcome,
+def inputs_of(
+    project: Project,
+    settings: Settings,
     card: Algorithm,
+    params: AlgorithmParams,
     data: TrainingData,
-    params: TrainParams,
-    inputs: str,
-    run_id: str,
-) -> None:
-    import torch
-    from safetensors.torch import save_file
+) -> dict[str, Any]:
+    """Everything that decides the weights; how many seeds follow the first does not.
 
-    state = torch.load(outcome.best_checkpoint, map_location="cpu", weights_only=False)
-    weights = {
-        name.removeprefix("network."): value.contiguous()
-        for name, value in state["state_dict"].items()
-        if name.startswith("network.")
+    `patience` and `validate_every` decide which epoch is the best, `device`, `devices` and
+    `precision` how its numbers are rounded.
+    """
+    own = project.algorithm_folder(card.name) / OWN_FILE
+    return {
+        "snapshot": data.digest,
+        "train": params.train.model_dump(exclude={"seeds"}),
+        "weights": weights_digest(params.train.weights, project, settings),
+        "data": params.data.model_dump(exclude={"workers"}),
+        "network": card.network,
+        "network.py": digest_of_file(own) if card.network == OWN and own.is_file() else None,
+        "classes": list(card.classes),
     }
+
+
+def _seeds(work: Work) -> range:
+    first = work.params.train.seed
+    return range(first, first + work.params.train.seeds)
+
+
+def _parent_run(work: Work) -> Run:
+    """The run that those of the seeds are nested in."""
+    name = f"train, {work.params.train.seeds} seeds"
+    run = noted_run(work, work.folder, name, work.params.train)
+    run.params({"train": work.params.train.model_dump(mode="json"), "network": work.card.network})
+    return run
+
+
+def _close(parent: Run, found: Sequence[Trained], task: str, say: Callable[[str], None]) -> None:
+    """Say and track how far the seeds lie apart."""
+    spreads = summary([each.result for each in found])
+    for line in lines(spreads, METRICS[task]):
+        say(line)
+    parent.log(
+        {
+            f"{name}_{part}": value
+            for name, parts in spreads["figures"].items()
+            for part, value in parts.items()
+        },
+        step=0,
+    )
+    parent.finish()
+
+
+def _write(out: Path, found: Sequence[Trained], weights: Path) -> None:
+    results = [each.result for each in found]
+    about: dict[str, Any] = {**found[0].about, "seeds": summary(results)}
     beside = out.with_name(f".{out.name}.{os.getpid()}")
     shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir(parents=True)
-    save_file(weights, beside / WEIGHTS)
-    about: dict[str, Any] = {
-        "algorithm": card.name,
-        "network": card.network,
-        "classes": list(card.classes),
-        "snapshot_digest": data.digest,
-        "inputs_digest": inputs,
-        "params": params.model_dump(mode="json"),
-        "best_epoch": outcome.best_epoch,
-        "val_map50": outcome.best_map50,
-        "epochs": outcome.epochs,
-        "seconds": round(outcome.seconds, 3),
-        "images_per_second": round(outcome.images_per_second, 3),
-        "mlflow_run_id": run_id,
-        "history": outcome.history,
-    }
+    shutil.copyfile(weights, beside / WEIGHTS)
     write_json(beside / ABOUT, about)
+    write_json(beside / SEEDS, detailed(results))
     shutil.rmtree(out, ignore_errors=True)
     beside.replace(out)
-
-
-def _logger(project: Project, settings: Settings, card: Algorithm, work: Path) -> Any:
-    from pytorch_lightning.loggers import MLFlowLogger
-
-    client = tracking_client(project, settings)
-    experiment_id(client, project, settings, card.name)
-    work.mkdir(parents=True, exist_ok=True)
-    note = work / "mlflow_run_id"
-    run_id = note.read_text() if note.is_file() else None
-    logger = MLFlowLogger(
-        experiment_name=card.name,
-        tracking_uri=tracking_uri(project, settings),
-        run_id=run_id,
-        run_name="train",
-    )
-    note.write_text(str(logger.run_id))
-    return logger

@@ -1,38 +1,44 @@
-"""The search before the training: an Optuna study that goes on after a kill."""
+"""The search before the training: an Optuna study that goes on after a kill, with any workers."""
 
 from __future__ import annotations
 
-import json
-import logging
-import time
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from cityforge.cards.algorithm import Algorithm
-from cityforge.cards.params import AlgorithmParams, TuneParams
-from cityforge.dataset.digests import digest_of
-from cityforge.dataset.loader import LabelledFrames
+from cityforge.cards.params import AlgorithmParams
 from cityforge.dataset.snapshot import write_json
+from cityforge.errors import DataError, ServiceError
 from cityforge.project import Project
+from cityforge.provenance import device_name
 from cityforge.settings import Settings
 from cityforge.training.data import TrainingData
-from cityforge.training.fit import fit, make_learner
+from cityforge.training.front import Point, draw_front, front_of, pick
+from cityforge.training.latency import MEANING
+from cityforge.training.picked import check_search
+from cityforge.training.results import BEST, PICTURE, points_of, row_of
+from cityforge.training.results import read_picked as read_picked
+from cityforge.training.storage import open_storage, storage_url, translated
+from cityforge.training.study import (
+    INPUTS,
+    OWNER,
+    RUN,
+    has_died,
+    inputs_of,
+    left_behind,
+    load_study,
+    open_study,
+    refuse_without_result,
+    standing,
+)
+from cityforge.training.tracking import Run, open_run
+from cityforge.training.trial import judge, search_of
+from cityforge.training.workers import WORKER, Loop, run_workers, share_of_cores, work_on
 
-BEST = "best.json"
-# After so many trials the median of the earlier ones may end a trial early.
-TRIALS_BEFORE_PRUNING = 3
-
-
-def read_best(folder: Path) -> dict[str, float]:
-    """What the search found, as values of `train`; empty when it was asked for no trial."""
-    path = folder / BEST
-    if not path.is_file():
-        return {}
-    found: dict[str, float] = json.loads(path.read_text(encoding="utf-8"))["best"]
-    return found
+Say = Callable[[str], None]
 
 
 def tune(
@@ -42,122 +48,174 @@ def tune(
     params: AlgorithmParams,
     data: TrainingData,
     out: Path,
-    say: Callable[[str], None],
-) -> dict[str, float]:
-    """Search `tune.trials` times, or `tune.minutes` long, and write what was best into `out`.
+    say: Say,
+) -> dict[str, Any]:
+    """Search until `tune.trials` or `tune.minutes` are used up, and write what was picked.
 
-    A trial is a short training on a share of the frames, judged by mAP50 on val.
+    Run again, it goes on with the trials there are. `out` gets best.json and front.png.
+
+    Raises:
+        CardError: a search space that its keys do not take.
+        DataError: no trial keeps what the card's `choice` asks for.
+        ServiceError: the storage does not answer.
     """
     if params.tune.trials == 0:
-        write_json(out / BEST, {"best": {}, "trials": []})
+        why = "no search was asked for: tune.trials is 0"
+        write_json(out / BEST, {"picked": {}, "why": why, "trials": [], "front": []})
         return {}
-    import optuna
+    check_search(card, params)
+    url = storage_url(project, settings)
+    inputs = inputs_of(project, settings, card, params, data.digest)
+    study = open_study(open_storage(url), url, card.name, inputs)
+    _say_before(study, params, say)
+    with _tracked(project, settings, card, params, data, study, url) as run:
+        _work(project, settings, card, params, data, study, url, say)
+        with translated(url):
+            refuse_without_result(study)
+            points = points_of(study)
+            result = _written(card, study, points, out)
+        run.log(_figures(result), 0)
+        run.tags({f"picked.{name}": value for name, value in result["picked"].items()})
+    say(f"picked {result['why']}")
+    picked: dict[str, Any] = result["picked"]
+    return picked
 
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    logging.getLogger("alembic").setLevel(logging.WARNING)
-    study = _study(optuna, project, settings, card, params, data)
-    begun = time.monotonic()
-    objective = _objective(optuna, card, params, data, say)
-    while _finished(optuna, study) < params.tune.trials:
-        if time.monotonic() - begun > 60 * params.tune.minutes and _finished(optuna, study):
-            say(f"{params.tune.minutes:g} minutes are used up")
-            break
-        study.optimize(objective, n_trials=1)
-    best = {name: float(value) for name, value in study.best_params.items()}
-    trials = [_row(trial) for trial in study.trials]
-    write_json(out / BEST, {"best": best, "val_map50": study.best_value, "trials": trials})
-    say(f"best of {len(trials)} trials: mAP50 {study.best_value:.3f} with {_shown(best)}")
-    return best
 
-
-def _study(
-    optuna: Any,
+def join(
     project: Project,
     settings: Settings,
     card: Algorithm,
     params: AlgorithmParams,
     data: TrainingData,
-) -> Any:
-    fixed = params.train.model_dump(exclude={"epochs", "minutes"})
-    asked = params.tune.model_dump(exclude={"trials", "minutes"})
-    picture = params.data.model_dump(exclude={"workers"})
-    inputs = [data.digest, fixed, asked, picture, card.network, list(card.classes)]
-    name = f"{card.name}-{digest_of(inputs)[:16]}"
-    storage = settings.tuning_storage
-    if not storage:
-        project.work.mkdir(exist_ok=True)
-        storage = f"sqlite:///{project.work / 'tuning.db'}"
-    return optuna.create_study(
-        study_name=name,
-        storage=storage,
-        load_if_exists=True,
-        direction="maximize",
-        sampler=optuna.samplers.TPESampler(seed=params.tune.seed, n_startup_trials=4),
-        pruner=optuna.pruners.MedianPruner(n_startup_trials=TRIALS_BEFORE_PRUNING),
-    )
+    say: Say,
+) -> tuple[str, int]:
+    """Work on the study of these inputs in this process until its budget is spent.
+
+    Returns:
+        The study's name and how many of its trials are finished.
+
+    Raises:
+        InputError: no such study was begun.
+        ServiceError: the storage does not answer.
+    """
+    check_search(card, params)
+    url = storage_url(project, settings)
+    inputs = inputs_of(project, settings, card, params, data.digest)
+    study = load_study(open_storage(url), url, card.name, inputs)
+    _work_here(project, settings, card, params, data, study, url, say)
+    return str(study.study_name), standing(study).finished
 
 
-def _objective(
-    optuna: Any,
-    card: Algorithm,
-    params: AlgorithmParams,
-    data: TrainingData,
-    say: Callable[[str], None],
-) -> Callable[[Any], float]:
-    frames = _share_of(data.subset("train"), params.tune)
-    val_frames = data.subset("val")
-
-    def objective(trial: Any) -> float:
-        picked = {
-            name: trial.suggest_float(name, *getattr(params.tune, name), log=True)
-            for name in ("learning_rate", "weight_decay", "box_weight")
-        }
-        short = {"epochs": params.tune.epochs, "minutes": params.tune.minutes}
-        train = params.train.model_copy(update=picked | short | {"validate_every": 1})
-
-        def prune(epoch: int, score: float) -> bool:
-            trial.report(score, epoch)
-            return bool(trial.should_prune())
-
-        outcome = fit(
-            make_learner(card, train),
-            train_frames=frames,
-            val_frames=val_frames,
-            store=data.store,
-            data=params.data,
-            train=train,
-            on_validation=prune,
-        )
-        say(
-            f"trial {trial.number + 1}/{params.tune.trials}  mAP50 {outcome.best_map50:.3f}  "
-            f"{_shown(picked)}"
-        )
-        if trial.should_prune() and outcome.epochs < train.epochs:
-            raise optuna.TrialPruned
-        return outcome.best_map50
-
-    return objective
+def _say_before(study: Any, params: AlgorithmParams, say: Say) -> None:
+    for line in left_behind(study):
+        say(line)
+    done = standing(study).finished
+    if done:
+        say(f"going on with study {study.study_name}: {done} of {params.tune.trials} done")
 
 
-def _share_of(frames: LabelledFrames, params: TuneParams) -> LabelledFrames:
-    count = max(1, round(params.train_share * len(frames.frame_ids)))
-    chosen = np.sort(np.random.default_rng(params.seed).permutation(len(frames.frame_ids))[:count])
-    return LabelledFrames([frames.frame_ids[i] for i in chosen], [frames.boxes[i] for i in chosen])
-
-
-def _finished(optuna: Any, study: Any) -> int:
-    states = (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED)
-    return len(study.get_trials(deepcopy=False, states=states))
-
-
-def _row(trial: Any) -> dict[str, Any]:
-    return {
-        "number": trial.number,
-        "state": trial.state.name.lower(),
-        "val_map50": trial.value,
-        "params": trial.params,
+def _work(
+    project: Project, settings: Settings, card: Algorithm, params: AlgorithmParams,
+    data: TrainingData, study: Any, url: str, say: Say,
+) -> None:  # fmt: skip
+    workers = min(params.tune.workers, params.tune.trials)
+    if workers == 1 or standing(study).finished >= params.tune.trials:
+        _work_here(project, settings, card, params, data, study, url, say)
+        return
+    threads = share_of_cores(workers)
+    shared = params.data.model_copy(update={"workers": min(params.data.workers, threads - 1)})
+    job = {
+        "root": str(project.root),
+        "study": study.study_name,
+        "threads": threads,
+        "card": card.model_dump(mode="json"),
+        "params": params.model_copy(update={"data": shared}).model_dump(mode="json"),
     }
+    environment = {
+        **os.environ,
+        "CITYFORGE_TUNING_STORAGE": settings.tuning_storage,
+        "CITYFORGE_TRACKING_URI": settings.tracking_uri,
+    }
+    run_workers(WORKER, job, project.root, workers, environment, say)
 
 
-def _shown(values: dict[str, float]) -> str:
-    return ", ".join(f"{name} {value:.2g}" for name, value in values.items())
+def _work_here(
+    project: Project, settings: Settings, card: Algorithm, params: AlgorithmParams,
+    data: TrainingData, study: Any, url: str, say: Say,
+) -> None:  # fmt: skip
+    search = search_of(project, settings, card, params, data)
+    work_on(Loop(study, lambda trial: judge(search, study, trial), params.tune, url, say))
+
+
+@contextmanager
+def _tracked(
+    project: Project, settings: Settings, card: Algorithm, params: AlgorithmParams,
+    data: TrainingData, study: Any, url: str,
+) -> Iterator[Run]:  # fmt: skip
+    """The study's run of MLflow, which those of its trials are nested in; closed at the end."""
+    tags = {"stage": "tune", "study": study.study_name, "snapshot_digest": data.digest}
+    run = open_run(project, settings, card, "tune", tags, run_id=study.user_attrs.get(RUN))
+    run.params({"tune": params.tune.model_dump(mode="json"), "network": card.network})
+    study.set_user_attr(RUN, run.run_id)
+    try:
+        yield run
+    except BaseException as error:
+        run.finish("FAILED" if isinstance(error, Exception) else "KILLED")
+        with suppress(ServiceError), translated(url):
+            _close_cut_short(run, study)
+        raise
+    run.finish()
+    with translated(url):
+        _close_cut_short(run, study)
+
+
+def _close_cut_short(run: Run, study: Any) -> None:
+    """Runs of trials whose workers were killed are not under way for ever."""
+    for trial in study.get_trials(deepcopy=False):
+        noted = trial.user_attrs
+        lost = trial.state.name == "RUNNING" and OWNER in noted and has_died(noted[OWNER])
+        over = lost or trial.state.name == "FAIL"
+        if over and RUN in noted and _is_open(run.client, noted[RUN]):
+            Run(run.client, noted[RUN]).finish("KILLED")
+
+
+def _is_open(client: Any, run_id: str) -> bool:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return bool(client.get_run(run_id).info.status == "RUNNING")
+    except MlflowException:  # deleted, or the server is away
+        return False
+
+
+def _written(card: Algorithm, study: Any, points: list[Point], out: Path) -> dict[str, Any]:
+    device = device_name()
+    title = f"{card.title} · {study.study_name}"
+    try:
+        picked, why = pick(points, card.choice)
+    except DataError:
+        # The picture shows how far the search is from what the card asks for.
+        draw_front(out / PICTURE, title, points, None, card.choice, device)
+        raise
+    draw_front(out / PICTURE, title, points, picked, card.choice, device)
+    result = {
+        "study": study.study_name,
+        "picked": dict(picked.params),
+        "why": why,
+        "trial": picked.number,
+        "val_score": picked.score,
+        "latency_ms": picked.latency_ms,
+        "latency_is": MEANING if picked.latency_ms is not None else None,
+        "weights": study.user_attrs[INPUTS].get("weights"),
+        "device": device,
+        "choice": card.choice.model_dump(mode="json"),
+        "front": [each.number for each in front_of(points)],
+        "trials": [row_of(each) for each in points],
+    }
+    write_json(out / BEST, result)
+    return result
+
+
+def _figures(result: dict[str, Any]) -> dict[str, float]:
+    found = {"val_score": result["val_score"], "latency_ms": result["latency_ms"]}
+    return {name: float(value) for name, value in found.items() if value is not None}

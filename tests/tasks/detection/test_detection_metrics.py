@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+from drawn_boxes import boxes, random_boxes
 
 from cityforge.errors import DataError
 from cityforge.tasks.boxes import Boxes
@@ -13,38 +14,6 @@ from cityforge.tasks.detection.curves import confusion, frame_errors, pr_curves,
 from cityforge.tasks.detection.metrics import best_threshold, coco_metrics, match
 
 A, B, C = (0, 0, 100, 100), (200, 0, 300, 100), (0, 200, 100, 300)  # large, far from each other
-
-
-def boxes(*rows: tuple[int, int, tuple[float, float, float, float], float]) -> Boxes:
-    """Boxes from rows of frame, class, xyxy, score."""
-    if not rows:
-        return Boxes.empty()
-    frame, cls, xyxy, score = zip(*rows, strict=True)
-    return Boxes(
-        np.array(frame, np.int64),
-        np.array(cls, np.int64),
-        np.array(xyxy, np.float64),
-        np.array(score, np.float32),
-    )
-
-
-def random_boxes(seed: int, frames: int, classes: int, *, ties: bool) -> tuple[Boxes, Boxes]:
-    """Truth, and detections that are partly shifted truth and partly noise."""
-    rng = np.random.default_rng(seed)
-    n = frames * 6
-    frame, cls = np.sort(rng.integers(0, frames, n)), rng.integers(0, classes, n)
-    corner, side = rng.uniform(0, 500, (n, 2)), rng.uniform(8, 160, (n, 2))
-    truth = Boxes(frame, cls, np.hstack([corner, corner + side]), np.ones(n, np.float32))
-    keep = np.flatnonzero(rng.random(n) < 0.8)
-    copies = np.concatenate([keep, keep[::3]])
-    xyxy = truth.xyxy[copies] + rng.normal(0, 0.12, (len(copies), 4)) * np.tile(side[copies], 2)
-    xyxy = np.hstack([np.minimum(xyxy[:, :2], xyxy[:, 2:]), np.maximum(xyxy[:, :2], xyxy[:, 2:])])
-    wrong = rng.random(len(copies)) < 0.15
-    cls_found = np.where(wrong, rng.integers(0, classes, len(copies)), cls[copies])
-    score = rng.random(len(copies)).astype(np.float32)
-    score = np.round(score, 1) if ties else score
-    order = np.argsort(frame[copies], kind="stable")
-    return truth, Boxes(frame[copies], cls_found, xyxy, score.astype(np.float32)).where(order)
 
 
 def iou_of(a: np.ndarray, b: np.ndarray) -> float:

@@ -95,8 +95,8 @@ def best_threshold(truth: Boxes, found: Boxes, class_count: int, iou: float = 0.
     result = rates(truth, found, class_count, scores, iou)
     mean_f1 = result.f1[result.truth[:, 0] > 0].mean(axis=0)  # (S,)
     best = len(scores) - 1 - int(np.argmax(mean_f1[::-1]))
-    if best == 0:
-        return float(scores[0])
+    if best == 0:  # an answer at its threshold is none: see decode_boxes
+        return float(np.nextafter(scores[0], np.float32(0)))
     return (float(scores[best]) + float(scores[best - 1])) / 2
 
 

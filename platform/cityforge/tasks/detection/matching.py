@@ -3,6 +3,7 @@
 Source: Lin et al., "Microsoft COCO: Common Objects in Context", 2014, and its evaluation code
 (cocodataset/cocoapi, `cocoeval.py`, `evaluateImg`): detections in falling score, each takes the
 free truth of highest IoU, if that is at least the threshold; among equal IoUs the later truth.
+A truth that does not count (of another size) is taken only where none that counts is free.
 """
 
 from __future__ import annotations
@@ -33,7 +34,14 @@ class Matches:
     iou: Floats
 
 
-def match(truth: Boxes, found: Boxes, iou: float = 0.5, *, by_class: bool = True) -> Matches:
+def match(
+    truth: Boxes,
+    found: Boxes,
+    iou: float = 0.5,
+    *,
+    by_class: bool = True,
+    uncounted: npt.NDArray[np.bool_] | None = None,
+) -> Matches:
     """Pair detections with truth, frame by frame.
 
     Args:
@@ -41,17 +49,19 @@ def match(truth: Boxes, found: Boxes, iou: float = 0.5, *, by_class: bool = True
         found: (M) detections, in any order.
         iou: smallest overlap that counts, 0 to 1; an overlap of exactly `iou` counts.
         by_class: pair only boxes of the same class; else of any class.
+        uncounted: (N,) truths that are taken last.
     """
     truth_of = np.full(len(found), -1, np.int64)
     found_of = np.full(len(truth), -1, np.int64)
     overlap = np.zeros(len(found), np.float64)
-    keys_t, keys_f = _groups(truth, found, by_class)
-    rank = _rank_in_group(keys_f, found.score)
-    d, t = _pairs(keys_t, keys_f)
+    keys_t, keys_f = group_keys(truth, found, by_class=by_class)
+    rank = rank_in_group(keys_f, found.score)
+    d, t = pairs_of_groups(keys_t, keys_f)
     pair_iou = paired_iou(found.xyxy[d], truth.xyxy[t])
     kept = pair_iou >= min(iou, 1 - 1e-10)  # the tolerance is COCO's
     d, t, pair_iou = d[kept], t[kept], pair_iou[kept]
-    order = np.lexsort((-t, -pair_iou, d, rank[d]))
+    last = np.zeros(len(t), np.bool_) if uncounted is None else uncounted[t]
+    order = np.lexsort((-t, -pair_iou, last, d, rank[d]))
     d, t, pair_iou = d[order], t[order], pair_iou[order]
     ends = np.flatnonzero(np.diff(rank[d], append=-1)) + 1
     start = 0
@@ -79,7 +89,7 @@ def paired_iou(a: npt.NDArray[np.floating], b: npt.NDArray[np.floating]) -> Floa
     return out
 
 
-def _groups(truth: Boxes, found: Boxes, by_class: bool) -> tuple[Ints, Ints]:
+def group_keys(truth: Boxes, found: Boxes, *, by_class: bool = True) -> tuple[Ints, Ints]:
     """Number the groups within which boxes may pair: a frame, or a frame and a class."""
     if not by_class:
         return truth.frame, found.frame
@@ -87,7 +97,7 @@ def _groups(truth: Boxes, found: Boxes, by_class: bool) -> tuple[Ints, Ints]:
     return truth.frame * classes + truth.cls, found.frame * classes + found.cls
 
 
-def _rank_in_group(keys: Ints, score: npt.NDArray[np.float32]) -> Ints:
+def rank_in_group(keys: Ints, score: npt.NDArray[np.float32]) -> Ints:
     """Rank each detection among those of its group, 0 the highest score; (M,)."""
     order = np.lexsort((-score, keys))  # stable: equal scores keep their order
     first = np.searchsorted(keys[order], keys[order], side="left")
@@ -96,7 +106,7 @@ def _rank_in_group(keys: Ints, score: npt.NDArray[np.float32]) -> Ints:
     return rank
 
 
-def _pairs(keys_t: Ints, keys_f: Ints) -> tuple[Ints, Ints]:
+def pairs_of_groups(keys_t: Ints, keys_f: Ints) -> tuple[Ints, Ints]:
     """Every detection with every truth of its group: rows of both, (P,) and (P,)."""
     order = np.argsort(keys_t, kind="stable")
     ordered = keys_t[order]

@@ -10,19 +10,22 @@ import pytorch_lightning as pl
 import torch
 
 from cityforge.dataset.loader import Batch
-from cityforge.tasks.detection.learner import LAST_SHARE, DetectionLearner
+from cityforge.tasks.detection.network import build
+from cityforge.tasks.detection.objective import DetectionObjective
+from cityforge.tasks.learner import LAST_SHARE, Learner
 
 PEAK = 2e-3
 
 
-def learner(**changes: Any) -> DetectionLearner:
+def learner(**changes: Any) -> Learner:
     torch.manual_seed(0)
     values = {
-        "network": "detection/nano", "classes": ["汽车", "bus"], "learning_rate": PEAK,
-        "weight_decay": 0.05, "box_weight": 2.0, "warmup_epochs": 1.0, "epochs": 4,
+        "network": build("detection/nano", 2),
+        "objective": DetectionObjective(["汽车", "bus"], {"box_weight": 2.0}),
+        "learning_rate": PEAK, "weight_decay": 0.05, "warmup_epochs": 1.0, "epochs": 4,
         "minutes": 60.0,
     }  # fmt: skip
-    return DetectionLearner(**{**values, **changes})
+    return Learner(**{**values, **changes})
 
 
 def batches(count: int = 4) -> list[Batch]:
@@ -54,7 +57,7 @@ class Watch(pl.Callback):
         self.losses.append(float(outputs["loss"]))
 
 
-def trained(module: DetectionLearner, epochs: int = 4, count: int = 4, **options: Any) -> Watch:
+def trained(module: Learner, epochs: int = 4, count: int = 4, **options: Any) -> Watch:
     watch = Watch()
     values: dict[str, Any] = {
         "max_epochs": epochs, "accelerator": "cpu", "logger": False,
@@ -124,23 +127,34 @@ def test_minutes_of_an_earlier_run_count(tmp_path: Path) -> None:
 
 def test_a_checkpoint_holds_plain_values() -> None:
     kept = dict(learner().hparams)
-    assert kept["classes"] == ["汽车", "bus"]
-    plain = (int, float, str)
-    assert all(
-        type(value) in plain or [type(each) for each in value] == [str, str]
-        for value in kept.values()
-    )
+    assert {type(value) for value in kept.values()} == {int, float, bool}
     assert len(kept) == 8
+
+
+@pytest.mark.parametrize(("device", "waits"), [("cuda", False), ("cpu", True), ("mps", True)])
+def test_a_batch_is_copied_to_a_gpu_beside_the_work(device: str, waits: bool) -> None:
+    """No GPU is needed: the batch only notes how it is asked to move."""
+    asked: list[tuple[str, bool]] = []
+
+    class Asked(Batch):
+        def to(self, device: torch.device, non_blocking: bool = False) -> Batch:
+            asked.append((device.type, non_blocking))
+            return self
+
+    batch = Asked(**vars(batches(1)[0]))
+    assert learner().transfer_batch_to_device(batch, torch.device(device), 0) is batch
+    assert asked == [(device, not waits)]
 
 
 def test_weights_are_decayed_and_offsets_are_not() -> None:
     module = learner()
     optimiser = module.configure_optimizers()
-    decayed, free = optimiser.param_groups
-    assert (decayed["weight_decay"], free["weight_decay"]) == (0.05, 0.0)
-    assert all(each.ndim > 1 for each in decayed["params"])
-    assert all(each.ndim <= 1 for each in free["params"])
-    count = len(decayed["params"]) + len(free["params"])
+    groups = optimiser.param_groups
+    assert [each["weight_decay"] for each in groups] == [0.05, 0.0, 0.05, 0.0]
+    for decayed, free in (groups[:2], groups[2:]):
+        assert all(each.ndim > 1 for each in decayed["params"])
+        assert all(each.ndim <= 1 for each in free["params"])
+    count = sum(len(each["params"]) for each in groups)
     assert count == len(list(module.network.parameters()))
 
 
