@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from cityforge.errors import DataError, NameUnknown
+from cityforge.evaluation.boxes import truth_boxes
+from cityforge.evaluation.proof import Device
 from cityforge.tables import FRAMES, LABELS, from_rows
 
 
@@ -27,21 +29,54 @@ def test_confusion_names_the_bus_that_was_called_a_car(case):
     assert matrix == [[2, 0, 0, 1], [1, 0, 0, 0], [0, 0, 0, 0], [1, 0, 0, 0]]
 
 
-def test_slices_by_camera_light_and_size(case):
-    slices = {(s.by, s.name): s for s in case.evaluate().slices}
-    assert len(slices) == 2 + 2 + 3  # nothing states the weather
-    assert (slices["camera", "北门"].frames, slices["camera", "北门"].boxes) == (2, 3)
-    assert slices["camera", "北门"].map50 == pytest.approx(1.0)
-    assert slices["camera", "Old Harbour"].map50 == 0.0
-    assert slices["lighting", "night"].boxes == 1
-    assert slices["size", "small"].map50 is None
-    assert slices["size", "large"].boxes == 4
+def test_a_class_without_a_box_leaves_every_figure_measured(case):
+    evidence = case.evaluate()
+    twelve = ("map50_95", "map50", "map75", "map_large", "ar1", "ar10", "ar100", "ar_large")
+    assert all(evidence.metrics[name] is not None for name in twelve)
+    none_of_that_size = ("map_small", "map_medium", "ar_small", "ar_medium")
+    assert [evidence.metrics[name] for name in none_of_that_size] == [None] * 4
+    # VOC's rule: the car's curve over recall 2/3 at 1 and 1/3 at 3/5; the bus 0
+    assert evidence.metrics["map_voc"] == pytest.approx((2 / 3 + 3 / 5 / 3) / 2, abs=1e-6)
 
 
-def test_without_footage_only_sizes_are_told_apart(case):
-    evidence = case.evaluate(footage=None)
-    assert {s.by for s in evidence.slices} == {"size"}
-    assert evidence.worst_frames[0].camera is None
+def test_a_subset_without_any_box_has_no_figure_and_no_crash(case):
+    labels = case.labels.slice(4)  # f1-1, looked at and empty
+    evidence = case.evaluate(labels=labels, gates={"map50": 0.1})
+    assert (evidence.frame_count, evidence.box_count) == (1, 0)
+    assert evidence.metrics["map50"] is None
+    assert evidence.intervals["map50"].low is None
+    assert not evidence.passed
+    assert [(n.kind, n.name) for n in evidence.notes][:3] == [
+        ("class_without_box", name) for name in case.classes
+    ]
+    assert all(s.few for s in evidence.slices)
+
+
+def test_calibration_is_of_the_boxes_that_are_reported(case):
+    calibration = case.evaluate().calibration
+    # 0.9 and 0.8 right, 0.7 and 0.6 wrong; 0.1 is not reported
+    rows = [(b.score, b.right, b.answers) for b in calibration.bins]
+    assert rows == [(0.6, 0.0, 1), (0.7, 0.0, 1), (0.8, 1.0, 1), (0.9, 1.0, 1)]
+    assert calibration.ece == pytest.approx((0.6 + 0.7 + 0.2 + 0.1) / 4, abs=1e-6)
+    assert case.evaluate(score_threshold=0.95).calibration is None
+
+
+def test_intervals_are_the_same_each_time_and_absent_without_resamples(case):
+    evidence = case.evaluate(resamples=40)
+    held = ("map50", "map50_95", "map75", "ar100", "precision", "recall", "f1")
+    assert set(evidence.intervals) == set(held)
+    for name in held:
+        low, high = evidence.intervals[name].low, evidence.intervals[name].high
+        assert low <= evidence.metrics[name] <= high
+    assert evidence.digest() == case.evaluate(resamples=40).digest()
+    none = case.evaluate(resamples=0)
+    assert (none.intervals, none.slices[0].low) == ({}, None)
+    assert none.slices[0].map50 == evidence.slices[0].map50
+
+
+def test_proof_is_stated_as_it_came(case):
+    device = Device(processor="p", threads=1, runtime="onnxruntime", providers=["CPU"])
+    assert case.evaluate(proof={"device": device}).device == device
 
 
 def test_a_class_without_a_box_is_null_and_noted(case):
@@ -98,6 +133,17 @@ def test_labels_of_other_classes_are_left_out_and_noted(case):
     assert ("labels_of_other_classes", "bus", 1) in [
         (n.kind, n.name, n.count) for n in evidence.notes
     ]
+
+
+def test_points_and_classes_of_frames_are_no_boxes(case):
+    rows = case.labels.to_pylist()
+    rows += [
+        {**rows[0], "label_id": "p", "task": "density", "x2": 20.0, "y2": 20.0},
+        {**rows[0], "label_id": "c", "task": "classification", "class": "tram"},
+    ]
+    labels = from_rows(rows, LABELS)
+    assert case.evaluate(labels=labels) == case.evaluate()
+    assert len(truth_boxes(labels, case.frames["frame_id"].to_pylist(), case.classes)) == 4
 
 
 def test_no_detections_at_all(case):

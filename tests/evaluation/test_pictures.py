@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 
 from cityforge.errors import InputError
-from cityforge.evaluation import fonts
 from cityforge.evaluation.charts import Axis, Line, fitted_axis, line_chart, share_axis
 from cityforge.evaluation.pictures import Mark, draw_boxes, marks, place_labels, small_jpeg
+from cityforge.tasks import fonts
 from cityforge.tasks.boxes import Boxes
 
 
@@ -128,7 +128,7 @@ def test_the_font_found_first_in_the_list_wins(tmp_path, monkeypatch):
 def test_a_line_breaks_at_a_null_and_spans_the_axes():
     line = Line("<a>", [0, 0.5, 1], [0, None, 1])
     svg = line_chart([line], share_axis("x"), share_axis("y"), title="t")
-    assert 'd="M46.0 276.0M506.0 14.0"' in svg
+    assert 'd="M46.0 276.0h0M506.0 14.0h0"' in svg
     assert "&lt;a&gt;" in svg
 
 

@@ -56,12 +56,13 @@ def test_it_names_every_class_gate_and_digest(case, write):
         assert word in text, word
         checked += 1
     assert checked == 9
-    assert "2 of 2 gates not passed" in text
-    assert "This version must not be approved." in text
+    assert "2 of 2 gates not passed: mAP50 is 0.433, asked: at least 0.500; mAP50-95 is" in text
+    assert "Must not be approved: under a gate" in text
 
 
 def test_the_verdict_follows_the_gates(case, write):
-    assert "All gates passed" in write(case, gates={"map50": 0.1})
+    passed = Page(write(case, gates={"map50": 0.1})).text
+    assert "May be approved The only gate was passed. A person decides." in passed
     assert "No gate is set" in write(case, gates={})
 
 
@@ -76,7 +77,12 @@ def test_a_class_without_a_box_is_said_in_words(case, write):
 
 
 def test_few_boxes_are_called_too_few(case, write):
-    assert Page(write(case)).text.count("too few") == 1 + 7  # the explanation and each slice
+    few = [part.few for part in case.evaluate(few=3).slices]
+    page = write(case, few=3)
+    assert 0 < sum(few) < len(few)
+    assert Page(page).text.count("too few") == 1 + sum(few)  # the explanation and each slice
+    kinds = [a["class"] for tag, a in Page(page).tags if tag == "svg" and a.get("height") == "18"]
+    assert kinds.count("dot few") == sum(few)
 
 
 def test_nothing_is_fetched_from_outside(case, write):
@@ -88,7 +94,7 @@ def test_nothing_is_fetched_from_outside(case, write):
         for name, value in attributes.items()
         if name in ("src", "href", "srcset", "data", "action")
     ]
-    assert len(sources) == 5  # worst 3, best 1, augmented 1
+    assert len(sources) == 9  # crops 4, worst 3, best 1, augmented 1
     assert all(source.startswith("data:image/jpeg;base64,") for source in sources)
 
 
@@ -96,8 +102,9 @@ def test_pictures_are_shrunk_and_hold_the_boxes(case, write):
     page = write(case)
     pictures = [base64.b64decode(found) for found in re.findall(r"base64,([\w+/=]+)", page)]
     sizes = [Image.open(io.BytesIO(picture)).size for picture in pictures]
-    assert sizes == [(400, 320)] * 4 + [(320, 256)]
-    kinds = [a.get("class") for tag, a in Page(page).tags if tag == "rect"]
+    assert sizes == [(320, 240)] * 4 + [(400, 320)] * 4 + [(320, 256)]
+    whole = page[page.index("Whole pictures") :]
+    kinds = [a.get("class") for tag, a in Page(whole).tags if tag == "rect"]
     # once in the legend; two correct with truth, two missed, two false alarms
     assert [kinds.count(k) for k in ("correct", "truth", "missed", "false_alarm")] == [3, 3, 3, 3]
     assert "car 0.90" in Page(page).text

@@ -15,8 +15,9 @@ from cityforge.footage.shards import FrameStore, read_shard, write_shard
 from cityforge.inference.looking import deepest_feature
 from cityforge.inference.package import About, Package, open_package
 from cityforge.inference.runtime import Model
-from cityforge.registry.looks import look_at
+from cityforge.registry.looks import doubt_of, look_at
 from cityforge.tables import FRAMES
+from cityforge.tasks.picture import decode_and_fit
 
 Make = Callable[..., Path]
 SIZE = 64, 64  # of the network's input
@@ -68,17 +69,14 @@ def test_embedding_is_the_mean_of_the_backbones_last_feature(
 ) -> None:
     import torch
 
-    from cityforge.tasks.picture import decode_and_fit
-
     ids = [f"f-{number}" for number in range(5)]
     looks = look_at(package, store, ids, 0.05)
     canvas = np.stack([decode_and_fit(store.read(each), *SIZE).canvas for each in ids])
     with torch.inference_mode():
-        x = torch.from_numpy(canvas).permute(0, 3, 1, 2).float()
-        x = (x - network.mean) / network.deviation  # type: ignore[attr-defined]
+        x = network.normalise(torch.from_numpy(canvas))  # type: ignore[attr-defined]
         expected = network.backbone(x)[-1].mean((2, 3)).numpy()  # type: ignore[attr-defined]
     expected /= np.linalg.norm(expected, axis=1, keepdims=True)
-    assert looks.embedding.shape == expected.shape == (5, 960)
+    assert looks.embedding.shape == expected.shape == (5, 480)
     assert looks.embedding == pytest.approx(expected, abs=1e-4)
 
 
@@ -102,6 +100,71 @@ def test_finds_are_those_of_the_endpoint(package: Package, store: FrameStore) ->
 def test_no_frames_are_no_looks(package: Package, store: FrameStore) -> None:
     looks = look_at(package, store, [], 0.05)
     assert (len(looks.embedding), looks.predictions.num_rows) == (0, 0)
+
+
+@pytest.mark.parametrize("several", [False, True], ids=["one class", "several"])
+def test_a_classifier_tells_what_it_is_unsure_of(
+    make_package: Make, store: FrameStore, tmp_path: Path, several: bool
+) -> None:
+    import torch
+
+    from cityforge.cards.params import DataParams
+    from cityforge.export.onnx import export_onnx
+    from cityforge.tasks.classification.network import build
+
+    torch.manual_seed(3)
+    network = build("classification/small", 2, several_labels=several).eval()
+    data = DataParams(input_width=64, input_height=64, workers=0)
+    export_onnx(network, data, 18, tmp_path / "model.onnx", "classification")
+    folder = make_package(
+        tmp_path / "p", "tiny", None, task="classification", several_labels=several,
+        input_width=64, input_height=64,
+    )  # fmt: skip
+    model = (tmp_path / "model.onnx").read_bytes()
+    looks = look_at(Package(open_package(folder).about, model, "d" * 64), store, ["f-0", "f-1"], 0)
+    canvas = np.stack([decode_and_fit(store.read(f"f-{n}"), *SIZE).canvas for n in (0, 1)])
+    with torch.inference_mode():
+        scores = network(torch.from_numpy(canvas))[0].numpy()
+    if several:
+        expected = 1 - np.abs(2 * scores - 1).min(1)
+    else:
+        expected = 1 - np.abs(scores[:, 0] - scores[:, 1])
+    assert looks.uncertainty == pytest.approx(expected, abs=1e-4)
+    assert looks.embedding.shape == (2, 960)
+    rows = looks.predictions.to_pylist()
+    assert [(row["rank"], row["x2"], row["value"]) for row in rows] == [
+        (0, 64, None),
+        (1, 64, None),
+    ] * 2
+    assert [row["score"] for row in rows[:2]] == pytest.approx(np.sort(scores[0])[::-1], abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("several", "scores", "doubt"),
+    [
+        (False, [0.5, 0.5], 1.0),
+        (False, [0.9, 0.1], 0.2),
+        (False, [1.0], 0.0),
+        (True, [0.9, 0.5], 1.0),
+        (True, [0.9, 0.8], 0.4),
+        (True, [], 0.0),
+    ],
+)
+def test_doubt_of_classes(
+    make_package: Make, tmp_path: Path, several: bool, scores: list[float], doubt: float
+) -> None:
+    folder = make_package(
+        tmp_path / "p", "tiny", None, task="classification", several_labels=several
+    )
+    assert doubt_of(open_package(folder).about, np.array(scores)) == pytest.approx(doubt)
+
+
+def test_a_model_that_counts_is_refused_in_one_line(
+    make_package: Make, store: FrameStore, tmp_path: Path
+) -> None:
+    package = open_package(make_package(tmp_path / "p", "crowd", None, task="density"))
+    with pytest.raises(PackageError, match=r"found one of density, in algorithm 'crowd'.*another"):
+        look_at(package, store, ["f-0"], 0.05)
 
 
 def test_a_model_without_a_backbone_is_one_clear_line(make_package: Make, tmp_path: Path) -> None:

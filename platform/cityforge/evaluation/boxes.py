@@ -16,14 +16,14 @@ CORNERS = ("x1", "y1", "x2", "y2")
 
 
 def truth_boxes(labels: pa.Table, frame_ids: Sequence[str], classes: Sequence[str]) -> Boxes:
-    """Boxes of a table LABELS; rows without a box and rows of other classes are left out.
+    """Boxes of a table LABELS; rows of other tasks and of other classes are left out.
 
     Raises:
         DataError: a label belongs to a frame that is not among `frame_ids`.
     """
-    _numbers(labels["frame_id"], frame_ids, "labels")
-    is_box = pc.and_(pc.is_valid(labels["x1"]), pc.is_in(labels["class"], pa.array(classes)))
-    labels = labels.filter(is_box)
+    positions(labels["frame_id"], frame_ids, "labels")
+    is_box = pc.and_(pc.is_valid(labels["x1"]), pc.equal(labels["task"], "detection"))
+    labels = labels.filter(pc.and_(is_box, pc.is_in(labels["class"], pa.array(classes))))
     return _boxes(labels, frame_ids, classes, np.ones(len(labels), np.float32), "labels")
 
 
@@ -50,15 +50,19 @@ def _boxes(
 ) -> Boxes:
     xyxy = np.column_stack([table[name].to_numpy().astype(np.float64) for name in CORNERS])
     return Boxes(
-        frame=_numbers(table["frame_id"], frame_ids, where),
-        cls=_numbers(table["class"], classes, where),
+        frame=positions(table["frame_id"], frame_ids, where),
+        cls=positions(table["class"], classes, where),
         xyxy=xyxy.reshape(-1, 4),
         score=score,
     )
 
 
-def _numbers(column: pa.ChunkedArray, names: Sequence[str], where: str) -> npt.NDArray[np.int64]:
-    """Replace each name by its position among `names`."""
+def positions(column: pa.ChunkedArray, names: Sequence[str], where: str) -> npt.NDArray[np.int64]:
+    """Replace each name by its position among `names`.
+
+    Raises:
+        DataError: one is not among them.
+    """
     at = pc.index_in(column, pa.array(names, pa.string()))
     if at.null_count:
         stray = column.filter(pc.is_null(at))[0].as_py()

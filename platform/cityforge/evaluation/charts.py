@@ -31,6 +31,16 @@ class Line:
 
 
 @dataclass(frozen=True)
+class Dots:
+    """Points of one kind; one with a null is left out."""
+
+    name: str
+    xs: Values
+    ys: Values
+    colour: str = "currentColor"
+
+
+@dataclass(frozen=True)
 class Axis:
     """What an axis says and from where to where it runs."""
 
@@ -106,9 +116,45 @@ def line_chart(
     if mark_x is not None:
         parts.append(_mark(mark_x, plane))
     parts += [_path(line, plane) for line in lines]
+    return _chart(plane, title, parts)
+
+
+def scatter_chart(
+    dots: Sequence[Dots],
+    x: Axis,
+    y: Axis,
+    rule: tuple[tuple[float, float], tuple[float, float]],
+    *,
+    title: str,
+    size: tuple[int, int] = (WIDTH, HEIGHT),
+    radius: float = 3.6,
+) -> Markup:
+    """Draw dots over one pair of axes; `rule` are the ends of a dashed line under them."""
+    plane = Plane(x, y, *size)
+    (x1, y1), (x2, y2) = rule
+    line = Markup('<line class="mark" x1="{:.1f}" y1="{:.1f}" x2="{:.1f}" y2="{:.1f}"/>')
+    parts = [_grid(plane), line.format(plane.px(x1), plane.py(y1), plane.px(x2), plane.py(y2))]
+    parts += [_dots(each, plane, radius) for each in dots]
+    return _chart(plane, title, parts)
+
+
+def _chart(plane: Plane, title: str, parts: Sequence[Markup]) -> Markup:
     return Markup(
         '<svg class="chart" viewBox="0 0 {w} {h}" role="img" aria-label="{title}">{body}</svg>'
-    ).format(w=size[0], h=size[1], title=title, body=Markup("").join(parts))
+    ).format(w=plane.width, h=plane.height, title=title, body=Markup("").join(parts))
+
+
+def _dots(dots: Dots, plane: Plane, radius: float) -> Markup:
+    drawn = [
+        Markup('<circle cx="{:.1f}" cy="{:.1f}" r="{:g}"/>').format(
+            plane.px(a), plane.py(b), radius
+        )
+        for a, b in zip(dots.xs, dots.ys, strict=True)
+        if a is not None and b is not None
+    ]
+    return Markup('<g fill="{}" fill-opacity="0.55"><title>{}</title>{}</g>').format(
+        dots.colour, dots.name, Markup("").join(drawn)
+    )
 
 
 def _grid(plane: Plane) -> Markup:
@@ -143,7 +189,8 @@ def _path(line: Line, plane: Plane) -> Markup:
         if a is None or b is None:
             pen = "M"
             continue
-        steps.append(f"{pen}{plane.px(a):.1f} {plane.py(b):.1f}")
+        # The stroke of no length after a beginning shows a point that stands alone.
+        steps.append(f"{pen}{plane.px(a):.1f} {plane.py(b):.1f}{'h0' if pen == 'M' else ''}")
         pen = "L"
     return Markup(
         '<path d="{d}" fill="none" stroke="{c}" stroke-width="{w}" stroke-dasharray="{dash}" '

@@ -7,10 +7,10 @@ from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from cityforge.errors import DataError, NameUnknown
-from cityforge.evaluation.boxes import found_boxes, truth_boxes
+from cityforge.cards.algorithm import Gate
+from cityforge.evaluation.bootstrap import intervals
+from cityforge.evaluation.calibration import box_calibration
 from cityforge.evaluation.evidence import (
     ClassResult,
     Confusion,
@@ -18,11 +18,12 @@ from cityforge.evaluation.evidence import (
     Evidence,
     EvidenceSource,
     FrameResult,
-    GateResult,
-    Latency,
     Note,
 )
-from cityforge.evaluation.slices import footage_column, slice_detection
+from cityforge.evaluation.picking import facts_of_frames, pick
+from cityforge.evaluation.slices import slice_detection
+from cityforge.evaluation.stated import stated
+from cityforge.evaluation.subset import judged_boxes
 from cityforge.tasks.boxes import Boxes
 from cityforge.tasks.detection.curves import (
     RECALL_LEVELS,
@@ -33,9 +34,8 @@ from cityforge.tasks.detection.curves import (
     rates,
 )
 from cityforge.tasks.detection.metrics import DetectionMetrics, coco_metrics
-
-SHOWN = 6  # best and worst frames each
-ALIKE = 2  # of them from one footage before another footage gets its turn
+from cityforge.tasks.detection.voc import voc_ap
+from cityforge.tasks.detection.weighted import WeightedDetections, mean_of_known
 
 
 def evaluate_detection(
@@ -46,10 +46,13 @@ def evaluate_detection(
     footage: pa.Table | None,
     classes: Sequence[str],
     score_threshold: float,
-    gates: Mapping[str, float],
+    gates: Sequence[Gate],
     about: EvidenceSource,
     training: Sequence[Mapping[str, float]],
     latency: Mapping[str, Any] | None,
+    resamples: int,
+    few: int,
+    proof: Mapping[str, Any],
 ) -> Evidence:
     """Measure the detections of one subset.
 
@@ -62,74 +65,70 @@ def evaluate_detection(
         footage: table FOOTAGE, for the slices by camera, light and weather.
         classes: the algorithm's classes.
         score_threshold: the score from which a detection is reported, 0 to 1.
-        gates: floor by the name of a metric.
+        gates: floors and ceilings of the card.
         about: which algorithm, which subset, made from what.
         training: one row an epoch.
         latency: p50_ms, p95_ms, images_per_s, device.
+        resamples: of the bootstrap; without any no interval is stated.
+        few: a slice of fewer boxes is too few to believe its figure.
+        proof: fields of `Evidence` that others measured: parity, speeds, device, against, data,
+            unseen, failures.
 
     Raises:
         DataError: no frame is labelled, or the tables name frames that are not in the subset.
         NameUnknown: a gate or a prediction names something that does not exist.
     """
-    looked_at = pc.is_in(frames["frame_id"], labels["frame_id"].combine_chunks())
-    notes = _notes(labels, classes, len(frames) - int(pc.sum(looked_at).as_py() or 0))
-    all_ids = frames["frame_id"].to_pylist()
-    frames = frames.filter(looked_at)
-    if not len(frames):
-        raise DataError(
-            "at least one labelled frame", found="none", where=f"subset '{about.subset}'"
-        )
-    found_boxes(predictions, all_ids, classes)  # refuses frames outside the subset
-    ids = frames["frame_id"].to_pylist()
-    kept = pc.is_in(predictions["frame_id"], pa.array(ids))
-    truth = truth_boxes(labels, ids, classes)
-    found = found_boxes(predictions.filter(kept), ids, classes)
+    judged = judged_boxes(frames, labels, predictions, classes, about.subset)
+    frames, truth, found = judged.frames, judged.truth, judged.found
     whole = coco_metrics(truth, found, len(frames), classes)
     metrics = _metrics(whole, truth, found, len(classes), score_threshold)
+    pairs = WeightedDetections.of(
+        truth, found, len(frames), len(classes), threshold=score_threshold
+    )
+    slices, of_slices = slice_detection(
+        truth, found, frames, footage, len(classes), resamples=resamples, few=few
+    )
     per_class = _per_class(whole, truth, found, classes, score_threshold)
     empty = [Note(kind="class_without_box", name=c.name, count=0) for c in per_class if not c.boxes]
     errors = frame_errors(truth, found, len(frames), score_threshold)
-    cameras = footage_column(frames, footage, "camera")
+    facts = facts_of_frames(frames, footage)
     return Evidence(
-        **about.model_dump(),
-        classes=list(classes),
-        frame_count=len(frames),
+        **stated(
+            about=about,
+            classes=classes,
+            frame_count=len(frames),
+            score_threshold=score_threshold,
+            metrics=metrics,
+            training=training,
+            latency=latency,
+            gates=gates,
+            proof=proof,
+            intervals=intervals(pairs.figures, frames["footage_id"].to_pylist(), resamples),
+            slices=of_slices,
+        ),
         box_count=len(truth),
-        score_threshold=score_threshold,
-        metrics=metrics,
         per_class=per_class,
-        slices=slice_detection(truth, found, frames, footage, classes, whole),
+        slices=slices,
         curves=_curves(truth, found, classes),
         confusion=Confusion(
             labels=list(classes),
             matrix=confusion(truth, found, len(classes), score_threshold).tolist(),
         ),
-        training=[dict(row) for row in training],
-        latency=Latency(**latency) if latency is not None else None,
-        gates=_gates(gates, metrics),
-        best_frames=_frames(frames, cameras, errors, "best"),
-        worst_frames=_frames(frames, cameras, errors, "worst"),
-        notes=empty + notes,
+        calibration=box_calibration(truth, found, score_threshold),
+        best_frames=_frames(frames, facts, errors, "best"),
+        worst_frames=_frames(frames, facts, errors, "worst"),
+        notes=empty + judged.notes,
     )
-
-
-def _notes(labels: pa.Table, classes: Sequence[str], unseen: int) -> list[Note]:
-    notes = []
-    other = labels["class"].filter(pc.invert(pc.is_in(labels["class"], pa.array(classes))))
-    for row in sorted(other.drop_null().value_counts().to_pylist(), key=lambda r: r["values"]):
-        notes.append(Note(kind="labels_of_other_classes", name=row["values"], count=row["counts"]))
-    if unseen:
-        notes.append(Note(kind="frames_not_looked_at", name="", count=unseen))
-    return notes
 
 
 def _metrics(
     whole: DetectionMetrics, truth: Boxes, found: Boxes, class_count: int, threshold: float
 ) -> dict[str, float]:
-    """COCO's figures, and over all boxes the precision, recall and F1 at the threshold."""
+    """COCO's figures, VOC's, and over all boxes the precision, recall and F1 at the threshold."""
     at = rates(truth, found, class_count, threshold)
     correct, reported = int(at.correct.sum()), int(at.found.sum())
     figures = {k: v for k, v in vars(whole).items() if isinstance(v, float)}
+    figures["map_voc"] = float(mean_of_known(voc_ap(truth, found, class_count), 0))
     figures["precision"] = correct / reported if reported else float("nan")
     figures["recall"] = correct / len(truth) if len(truth) else float("nan")
     both = reported + len(truth)
@@ -175,48 +174,24 @@ def _curves(truth: Boxes, found: Boxes, classes: Sequence[str]) -> Curves:
     )
 
 
-def _gates(gates: Mapping[str, float], metrics: Mapping[str, float]) -> list[GateResult]:
-    """Hold each floor against its figure; a figure that could not be measured does not pass."""
-    results = []
-    for name, floor in gates.items():
-        if name not in metrics:
-            raise NameUnknown("a metric", name, metrics, where="gates")
-        value = metrics[name]
-        results.append(GateResult(name=name, floor=floor, value=value, passed=value >= floor))
-    return results
-
-
 def _frames(
     frames: pa.Table,
-    cameras: Sequence[str | None],
+    facts: Sequence[Mapping[str, Any]],
     errors: FrameErrors,
     kind: Literal["best", "worst"],
 ) -> list[FrameResult]:
-    """Pick the frames to look at, few of one footage, so that six pictures show six things."""
     if kind == "best":
         order = np.lexsort((-errors.correct, errors.error))
         order = order[errors.correct[order] > 0]
     else:
         order = np.argsort(-errors.error, kind="stable")
         order = order[errors.error[order] > 0]
-    turn: dict[str, int] = {}
-    rounds = []
-    for name in frames["footage_id"].take(pa.array(order)).to_pylist():
-        rounds.append(turn.get(name, 0) // ALIKE)
-        turn[name] = turn.get(name, 0) + 1
-    picked = order[np.argsort(rounds, kind="stable")][:SHOWN]
-    return [_frame(frames, cameras, errors, int(i)) for i in picked]
-
-
-def _frame(
-    frames: pa.Table, cameras: Sequence[str | None], errors: FrameErrors, i: int
-) -> FrameResult:
-    captured_at = frames["captured_at"][i].as_py()
-    return FrameResult(
-        frame_id=frames["frame_id"][i].as_py(),
-        camera=cameras[i],
-        captured_at=captured_at.isoformat() if captured_at else None,
-        missed=int(errors.missed[i]),
-        false_alarms=int(errors.false_alarms[i]),
-        score=errors.error[i],
-    )
+    return [
+        FrameResult(
+            **facts[i],
+            missed=int(errors.missed[i]),
+            false_alarms=int(errors.false_alarms[i]),
+            score=errors.error[i],
+        )
+        for i in pick(order, frames["footage_id"].to_pylist())
+    ]

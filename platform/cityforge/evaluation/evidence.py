@@ -7,33 +7,39 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from cityforge.errors import DataError
+from cityforge.evaluation.figures import (
+    ClassificationFigures,
+    Confusion,
+    Curves,
+    DensityFigures,
+    FootagePart,
+)
+from cityforge.evaluation.proof import (
+    Against,
+    Calibration,
+    DataBasis,
+    Device,
+    FailureResult,
+    Interval,
+    Parity,
+    Seeds,
+    Speed,
+    Unseen,
+)
+from cityforge.evaluation.record import Figure, Record
 
-DECIMALS = 6  # of every figure, so that the last bits of a sum do not change the digest
+__all__ = ["Confusion", "Curves", "Evidence", "Figure", "Record", "read_evidence"]
 
 
-def _figure(value: object) -> object:
-    """Round a number; nan and infinity become null, which JSON can hold."""
-    if isinstance(value, bool) or not hasattr(value, "__float__"):
-        return value
-    number = float(value)
-    return round(number, DECIMALS) if math.isfinite(number) else None
-
-
-Figure = Annotated[float | None, BeforeValidator(_figure)]
-
-
-class Record(BaseModel):
-    """A frozen part of the evidence; an unknown key is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+def _nothing(value: object) -> bool:
+    return value is None
 
 
 class CreatedFrom(Record):
@@ -74,32 +80,18 @@ class ClassResult(Record):
 class Slice(Record):
     """A part of the subset: one camera, one kind of light, weather or size."""
 
-    by: Literal["camera", "lighting", "weather", "size"]
+    by: FootagePart | Literal["size", "crowding"]
     name: str  # "" where the footage does not state it
     frames: int
     boxes: int
     map50: Figure
-
-
-class Curves(Record):
-    """Precision over recall and F1 over the score threshold, by class."""
-
-    recall: list[Figure]  # 101 levels
-    precision: dict[str, list[Figure]]  # 101 values a class; empty for a class without a box
-    threshold: list[Figure]  # 101 thresholds
-    f1: dict[str, list[Figure]]
-    f1_mean: list[Figure]
-
-
-class Confusion(Record):
-    """Truth (rows) against detections (columns); the last of each is the background."""
-
-    labels: list[str]  # classes, without the background
-    matrix: list[list[int]]
+    low: Figure = None  # 95 % of the resamples
+    high: Figure = None
+    few: bool = False  # too few boxes to believe the figure
 
 
 class Latency(Record):
-    """Time for one picture, from decoded picture to boxes."""
+    """Time for one picture, from decoded picture to answer."""
 
     p50_ms: Figure
     p95_ms: Figure
@@ -108,12 +100,15 @@ class Latency(Record):
 
 
 class GateResult(Record):
-    """A floor that the card asks for, and what was reached."""
+    """A floor or a ceiling that the card asks for, and what was reached."""
 
-    name: str
-    floor: Figure
+    name: str  # of the figure
+    of: str = ""  # which part or end of it: "lighting night", "low end", "drop from the champion"
+    floor: Figure  # null where there is a ceiling
+    ceiling: Annotated[Figure, Field(exclude_if=_nothing)] = None
     value: Figure
     passed: bool
+    why: str = ""  # it could not be held, such as "no champion yet"
 
 
 class FrameResult(Record):
@@ -130,13 +125,28 @@ class FrameResult(Record):
 class Note(Record):
     """Something a reader must know before believing a figure."""
 
-    kind: Literal["class_without_box", "frames_not_looked_at", "labels_of_other_classes"]
+    kind: Literal[
+        "class_without_box",
+        "class_without_label",
+        "frames_not_looked_at",
+        "frames_without_one_class",
+        "labels_of_other_classes",
+    ]
     name: str  # of the class; "" where none is meant
     count: int
 
 
+# What only detection says; the other tasks have a record of their own.
+OF_DETECTION = frozenset(
+    {"box_count", "per_class", "slices", "curves", "confusion", "best_frames", "worst_frames"}
+)
+
+
 class Evidence(Record):
-    """All that one evaluation found. Figures run from 0 to 1 unless their name has a unit."""
+    """All that one evaluation found. Figures run from 0 to 1 unless their name has a unit.
+
+    `mae`, `rmse`, `bias` and `mean_count` are objects a frame.
+    """
 
     version: Literal[1] = 1
     algorithm: str
@@ -147,18 +157,30 @@ class Evidence(Record):
     created_from: CreatedFrom
     classes: list[str]
     frame_count: int
-    box_count: int
+    box_count: int = 0
     score_threshold: float
     metrics: Mapping[str, Figure]
-    per_class: list[ClassResult]
-    slices: list[Slice]
-    curves: Curves
-    confusion: Confusion
+    per_class: list[ClassResult] = Field(default_factory=list)
+    slices: list[Slice] = Field(default_factory=list)
+    curves: Curves = Curves(recall=[], precision={}, threshold=[], f1={}, f1_mean=[])
+    confusion: Confusion = Confusion(labels=[], matrix=[])
     training: list[dict[str, Figure]]
     latency: Latency | None
     gates: list[GateResult]
-    best_frames: list[FrameResult]
-    worst_frames: list[FrameResult]
+    best_frames: list[FrameResult] = Field(default_factory=list)
+    worst_frames: list[FrameResult] = Field(default_factory=list)
+    classification: Annotated[ClassificationFigures | None, Field(exclude_if=_nothing)] = None
+    density: Annotated[DensityFigures | None, Field(exclude_if=_nothing)] = None
+    intervals: Mapping[str, Interval] = Field(default_factory=dict)  # of `metrics`
+    calibration: Annotated[Calibration | None, Field(exclude_if=_nothing)] = None
+    unseen: Annotated[Unseen | None, Field(exclude_if=_nothing)] = None
+    parity: Annotated[Parity | None, Field(exclude_if=_nothing)] = None
+    speeds: list[Speed] = Field(default_factory=list)
+    device: Annotated[Device | None, Field(exclude_if=_nothing)] = None
+    against: Annotated[Against | None, Field(exclude_if=_nothing)] = None
+    data: Annotated[DataBasis | None, Field(exclude_if=_nothing)] = None
+    seeds: Annotated[Seeds | None, Field(exclude_if=_nothing)] = None  # null: trained once
+    failures: list[FailureResult] = Field(default_factory=list)
     notes: list[Note] = Field(default_factory=list)
 
     @property
@@ -168,7 +190,8 @@ class Evidence(Record):
 
     def to_json(self) -> str:
         """Write as JSON: sorted keys, two spaces, null for what could not be measured."""
-        data = self.model_dump(mode="json")
+        left_out = None if self.task == "detection" else set(OF_DETECTION)
+        data = self.model_dump(mode="json", exclude=left_out)
         return (
             json.dumps(data, sort_keys=True, ensure_ascii=False, allow_nan=False, indent=2) + "\n"
         )

@@ -13,14 +13,18 @@ import numpy as np
 from markupsafe import Markup
 
 from cityforge.errors import InputError
-from cityforge.evaluation.fonts import load_font
 from cityforge.tasks.boxes import Boxes
 from cityforge.tasks.detection.metrics import match
+from cityforge.tasks.fonts import load_font
 
 LONGEST = 640  # pixels of a picture's longer side
 QUALITY = 80  # of a JPEG
 SVG_TEXT = 19  # height of the letters over a picture of LONGEST pixels
 LETTERS = 28  # of a label, the rest is cut
+CROP = (320, 240)  # pixels of a crop
+CROP_TEXT = 30  # height of the letters over it
+CROP_LEAST = 64  # pixels of the stored frame that a crop shows at least
+AROUND = 2.2  # width of a crop for each of its box
 Corners = tuple[float, float, float, float]
 Kind = Literal["truth", "correct", "missed", "false_alarm"]
 
@@ -101,15 +105,52 @@ def draw_boxes(
 def svg_picture(jpeg: bytes, truth: Boxes, found: Boxes, classes: Sequence[str]) -> Markup:
     """Lay the boxes of one frame over its picture, as one self-contained SVG element."""
     picture, scale = _shrink(jpeg, LONGEST)
-    width, height = picture.size
     shapes = [_scaled(mark, scale, picture.size) for mark in marks(truth, found, classes)]
+    return _svg(picture, shapes, SVG_TEXT, "shot")
+
+
+def svg_crop(jpeg: bytes, xyxy: Corners, shapes: Sequence[Mark]) -> Markup:
+    """Cut the surroundings of a box out of a frame, with the boxes in it, as one SVG element.
+
+    Args:
+        jpeg: the stored frame.
+        xyxy: what the crop is about, pixels of the stored frame.
+        shapes: what to draw, alike; the last is on top.
+    """
+    from PIL import Image
+
+    picture = _opened(jpeg)
+    left, top, right, bottom = _surroundings(xyxy, picture.size)
+    scale = CROP[0] / (right - left)
+    cut = picture.crop((left, top, right, bottom)).resize(CROP, Image.Resampling.LANCZOS)
+    inside = [
+        replace(m, xyxy=(m.xyxy[0] - left, m.xyxy[1] - top, m.xyxy[2] - left, m.xyxy[3] - top))
+        for m in shapes
+        if _overlap(m.xyxy, (left, top, right, bottom))
+    ]
+    return _svg(cut, [_scaled(m, scale, CROP) for m in inside], CROP_TEXT, "shot crop")
+
+
+def _surroundings(xyxy: Corners, size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """The part of a picture to cut out: the box and about as much around it, in CROP's shape."""
+    x1, y1, x2, y2 = xyxy
+    width = max(x2 - x1, (y2 - y1) * CROP[0] / CROP[1]) * AROUND
+    width = min(max(width, CROP_LEAST), size[0], size[1] * CROP[0] / CROP[1])
+    height = width * CROP[1] / CROP[0]
+    left = min(max(0.0, (x1 + x2 - width) / 2), size[0] - width)
+    top = min(max(0.0, (y1 + y2 - height) / 2), size[1] - height)
+    return int(left), int(top), int(left + width), int(top + height)
+
+
+def _svg(picture: Any, shapes: Sequence[Mark], letters: float, kind: str) -> Markup:
+    width, height = picture.size
     inside = Markup("").join(_svg_frame(mark) for mark in shapes)
-    labels = place_labels(shapes, SVG_TEXT, picture.size)
-    inside += Markup("").join(_svg_text(label) for label in labels)
+    labels = place_labels(shapes, letters, picture.size)
+    inside += Markup("").join(_svg_text(label, letters) for label in labels)
     return Markup(
-        '<svg class="shot" viewBox="0 0 {w} {h}" role="img">'
+        '<svg class="{kind}" viewBox="0 0 {w} {h}" role="img">'
         '<image href="{source}" width="{w}" height="{h}"/>{inside}</svg>'
-    ).format(w=width, h=height, source=data_uri(_encode(picture)), inside=inside)
+    ).format(kind=kind, w=width, h=height, source=data_uri(_encode(picture)), inside=inside)
 
 
 def small_jpeg(jpeg: bytes, longest: int = LONGEST) -> bytes:
@@ -129,17 +170,23 @@ def _corners(boxes: Boxes, i: int) -> Corners:
 
 def _shrink(jpeg: bytes, longest: int) -> tuple[Any, float]:
     """Decode and shrink; return the picture and new pixels per old pixel."""
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image
 
-    try:
-        picture = Image.open(io.BytesIO(jpeg)).convert("RGB")
-    except (UnidentifiedImageError, OSError) as error:
-        raise InputError("a JPEG", found=f"{len(jpeg)} other bytes") from error
+    picture = _opened(jpeg)
     scale = min(1.0, longest / max(picture.size))
     if scale < 1:
         size = [max(1, round(side * scale)) for side in picture.size]
         picture = picture.resize((size[0], size[1]), Image.Resampling.LANCZOS)
     return picture, scale
+
+
+def _opened(jpeg: bytes) -> Any:
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        return Image.open(io.BytesIO(jpeg)).convert("RGB")
+    except (UnidentifiedImageError, OSError) as error:
+        raise InputError("a JPEG", found=f"{len(jpeg)} other bytes") from error
 
 
 def _encode(picture: Any) -> bytes:
@@ -186,13 +233,13 @@ def _svg_frame(mark: Mark) -> Markup:
     )
 
 
-def _svg_text(label: Mark) -> Markup:
+def _svg_text(label: Mark, letters: float) -> Markup:
     x1, y1, x2, y2 = label.xyxy
     return Markup(
         '<g class="tag {kind}"><rect x="{x:.1f}" y="{y:.1f}" width="{w:.1f}" height="{h:.1f}"/>'
         '<text x="{tx:.1f}" y="{ty:.1f}" font-size="{size}" text-anchor="middle">{text}</text></g>'
     ).format(
-        kind=label.kind, x=x1, y=y1, w=x2 - x1, h=y2 - y1, size=SVG_TEXT, text=label.text,
+        kind=label.kind, x=x1, y=y1, w=x2 - x1, h=y2 - y1, size=letters, text=label.text,
         tx=(x1 + x2) / 2, ty=y1 + (y2 - y1) * 0.75,
     )  # fmt: skip
 
@@ -210,12 +257,22 @@ def place_labels(shapes: Sequence[Mark], size: float, limits: tuple[int, int]) -
     placed: list[Mark] = []
     order = {"false_alarm": 0, "missed": 1, "correct": 2}
     for mark in sorted((m for m in shapes if m.text), key=lambda m: order[m.kind]):
-        text = mark.text if len(mark.text) <= LETTERS else mark.text[: LETTERS - 1] + "…"
+        text = _cut(mark.text, limits[0] / size - 0.6)
         spots = _spots(mark, text_width(text) * size + size * 0.6, size * 1.3, limits)
         free = [s for s in spots if not any(_overlap(s, other.xyxy) for other in placed)]
         if free or mark.kind != "correct":
             placed.append(Mark(mark.kind, (free or spots)[0], text))
     return placed
+
+
+def _cut(text: str, room: float) -> str:
+    """Shorten a text to LETTERS and to a width in units of its font size."""
+    if len(text) <= LETTERS and text_width(text) <= room:
+        return text
+    kept = text[: LETTERS - 1]
+    while len(kept) > 1 and text_width(kept + "…") > room:
+        kept = kept[:-1]
+    return kept + "…"
 
 
 def _spots(mark: Mark, w: float, h: float, limits: tuple[int, int]) -> list[Corners]:

@@ -1,32 +1,41 @@
-"""The evaluate stage: a model's answers on val and test, its package and its report."""
+"""The evaluate stage: a package is made of the exported model, judged, and reported."""
 
 from __future__ import annotations
 
 import json
 import os
 import shutil
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from cityforge.cards.algorithm import Algorithm
-from cityforge.cards.params import AlgorithmParams
+from cityforge.cards.algorithm import METRICS, Algorithm
+from cityforge.cards.params import AlgorithmParams, TrainParams
+from cityforge.cards.yaml_files import check
 from cityforge.dataset.digests import digest_of, digest_of_file
 from cityforge.dataset.snapshot import write_json
 from cityforge.errors import DataError
-from cityforge.evaluation.boxes import found_boxes, truth_boxes
-from cityforge.evaluation.evaluate import evaluate_detection
-from cityforge.evaluation.evidence import CreatedFrom, Evidence, EvidenceSource
+from cityforge.evaluation.against import Champion
+from cityforge.evaluation.evidence import CreatedFrom, Evidence
+from cityforge.evaluation.judging import (
+    Case,
+    MeasuredBefore,
+    answer_subsets,
+    case_of,
+    judge,
+    judge_again,
+    rows_of,
+    with_thresholds,
+)
+from cityforge.evaluation.proof import Device, Parity, Seeds, Speed, Spread
 from cityforge.evaluation.report import write_report
-from cityforge.footage.catalogue import read_catalogue
-from cityforge.footage.shards import FrameStore
+from cityforge.export.found import read_int8, read_sides, read_speeds
 from cityforge.inference.package import (
     EVIDENCE_FILE,
+    INT8_FILE,
     MODEL_FILE,
     About,
     Package,
@@ -34,14 +43,11 @@ from cityforge.inference.package import (
 )
 from cityforge.inference.runtime import Model
 from cityforge.project import Project
-from cityforge.provenance import device_name, git_state, lock_digest
-from cityforge.tables import PREDICTIONS, from_rows, write_table
-from cityforge.tasks.detection.metrics import best_threshold
-from cityforge.tasks.picture import decode_and_fit
+from cityforge.provenance import git_state, lock_digest
+from cityforge.tables import PREDICTIONS, write_table
 from cityforge.training.data import TrainingData
 
-BATCH = 8
-LATENCY_RUNS = 40
+__all__ = ["Champion", "evaluate", "judge_again"]
 
 
 def evaluate(
@@ -52,86 +58,49 @@ def evaluate(
     package_out: Path,
     out: Path,
     say: Callable[[str], None],
+    champion: Champion | None,
 ) -> Evidence:
-    """Answer val and test, choose the threshold on val, measure on test.
+    """Answer val, test and unseen cameras, choose thresholds on val, measure on test.
 
-    Writes `package_out` (model, description, evidence) and `out` (report, predictions).
+    Writes `package_out` (models, description, evidence) and `out` (report, predictions).
+
+    Args:
+        champion: the version in use, which answers the same frames; None: there is none yet.
+
+    Raises:
+        DataError: the network was trained on another snapshot.
     """
     build = project.build(card.name)
     trained = json.loads((build / "train" / "train.json").read_text(encoding="utf-8"))
-    if trained["snapshot_digest"] != data.digest:
-        raise DataError(
-            f"a network trained on snapshot {data.digest[:12]}",
-            found=f"one trained on {trained['snapshot_digest'][:12]}",
-            where=f"algorithm '{card.name}'",
-            do=f"cityforge run {card.name}",
-        )
-    about = _draft(project, card, params, data, build)
-    package = Package(about, (build / "export" / MODEL_FILE).read_bytes(), "")
-    model = Model(package)
-    answers: dict[str, pa.Table] = {}
-    for subset in ("val", "test"):
-        ids = data.subset(subset).frame_ids
-        answers[subset] = predict_frames(model, data.store, ids, params.evaluate.score_floor, say)
-    threshold = _threshold(data, answers["val"])
-    evidence = evaluate_detection(
-        frames=_rows_of(data.frames, data.subset("test").frame_ids),
-        labels=_rows_of(data.labels, data.subset("test").frame_ids),
-        predictions=answers["test"],
-        footage=read_catalogue(project.dataset_folder(card.dataset)),
-        classes=card.classes,
-        score_threshold=threshold,
-        gates={gate.metric: gate.floor for gate in card.gates},
-        about=_source(card, about, trained["mlflow_run_id"]),
-        training=trained["history"],
-        latency=_latency(model, data),
-    )
-    about = about.model_copy(
-        update={"score_threshold": threshold, "evidence_digest": evidence.digest()}
-    )
-    _write_package(package_out, package.model, about, evidence)
-    _write_results(out, evidence, data, answers["test"])
+    _refuse_other_training(str(trained["snapshot_digest"]), data, card)
+    case = case_of(project, card, params, data, champion, say)
+    draft = _draft(case, build)
+    package = Package(draft, (build / "export" / MODEL_FILE).read_bytes(), "")
+    answers = answer_subsets(case, package)
+    package = replace(package, about=with_thresholds(case, draft, answers["val"]))
+    evidence = judge(case, package, answers, _measured(build, draft, trained))
+    about = package.about.model_copy(update={"evidence_digest": evidence.digest()})
+    _write_package(package_out, package.model, build / "export", about, evidence)
+    augmented = _augmented(params, trained["params"], data)
+    _write_results(out, evidence, case, answers["test"], package, augmented)
     return evidence
 
 
-def predict_frames(
-    model: Model,
-    store: FrameStore,
-    frame_ids: Sequence[str],
-    score_floor: float,
-    say: Callable[[str], None],
-) -> pa.Table:
-    """Table PREDICTIONS of stored frames."""
-    about = model.about
-    rows: list[dict[str, Any]] = []
-    for start in range(0, len(frame_ids), BATCH):
-        ids = frame_ids[start : start + BATCH]
-        answers = model.answer([store.read(each) for each in ids], score_floor)
-        for frame_id, answer in zip(ids, answers, strict=True):
-            for rank in range(len(answer.score)):
-                x1, y1, x2, y2 = answer.xyxy[rank].tolist()
-                rows.append(
-                    {
-                        "frame_id": frame_id,
-                        "rank": rank,
-                        "class": about.classes[answer.cls[rank]],
-                        "score": float(answer.score[rank]),
-                        "x1": x1,
-                        "y1": y1,
-                        "x2": x2,
-                        "y2": y2,
-                        "model_digest": about.model_digest,
-                    }
-                )
-    say(f"answered {len(frame_ids)} frames")
-    return from_rows(rows, PREDICTIONS)
+def _refuse_other_training(snapshot: str, data: TrainingData, card: Algorithm) -> None:
+    if snapshot != data.digest:
+        raise DataError(
+            f"a network trained on snapshot {data.digest[:12]}",
+            found=f"one trained on {snapshot[:12]}",
+            where=f"algorithm '{card.name}'",
+            do=f"cityforge run {card.name}",
+        )
 
 
-def _draft(
-    project: Project, card: Algorithm, params: AlgorithmParams, data: TrainingData, build: Path
-) -> About:
+def _draft(case: Case, build: Path) -> About:
+    project, card, params = case.project, case.card, case.params
     git = git_state(project.root)
     parity = json.loads((build / "export" / "parity.json").read_text(encoding="utf-8"))
+    answers, loss = params.evaluate, params.train.loss
     return About(
         format="cityforge.package/1",
         algorithm=card.name,
@@ -141,14 +110,16 @@ def _draft(
         classes=list(card.classes),
         input_width=params.data.input_width,
         input_height=params.data.input_height,
-        score_threshold=params.evaluate.score_floor,
-        score_floor=params.evaluate.score_floor,
-        overlap=params.evaluate.overlap,
-        max_boxes=params.evaluate.max_boxes,
+        score_threshold=answers.score_floor,
+        score_floor=answers.score_floor,
+        overlap=getattr(answers, "overlap", None),
+        max_boxes=getattr(answers, "max_boxes", None),
+        several_labels=getattr(loss, "several_labels", None),
         envelope=card.envelope.model_dump(mode="json"),
+        events=card.events or None,
         model_digest=digest_of_file(build / "export" / MODEL_FILE),
         evidence_digest="",
-        snapshot_digest=data.digest,
+        snapshot_digest=case.data.digest,
         git_commit=git.commit,
         git_dirty=git.dirty,
         lock_digest=lock_digest(project.root),
@@ -157,66 +128,76 @@ def _draft(
     )
 
 
-def _source(card: Algorithm, about: About, run_id: str) -> EvidenceSource:
-    return EvidenceSource(
-        algorithm=card.name,
-        title=card.title,
-        space=card.space,
-        task=card.task,
-        subset="test",
-        created_from=CreatedFrom(
+def _measured(build: Path, about: About, trained: Mapping[str, Any]) -> MeasuredBefore:
+    """What the stages train and export measured."""
+    device, speeds = read_speeds(build / "export")
+    onnx = next((asdict(each) for each in speeds if each.name == "onnx"), None)
+    if onnx:
+        del onnx["name"]
+        onnx["device"] = f"{device.processor}, {device.threads} threads"
+    return MeasuredBefore(
+        source=CreatedFrom(
             snapshot_digest=about.snapshot_digest,
             git_commit=about.git_commit,
             git_dirty=about.git_dirty,
             lock_digest=about.lock_digest,
             model_digest=about.model_digest,
-            mlflow_run_id=run_id,
+            mlflow_run_id=trained["mlflow_run_id"],
         ),
+        training=trained["history"],
+        latency=onnx,
+        parity=Parity.model_validate(asdict(read_sides(build / "export"))),
+        speeds=[Speed.model_validate(asdict(each)) for each in speeds],
+        device=Device.model_validate(asdict(device)),
+        seeds=_seeds(trained.get("seeds") or {}, about.task),
     )
 
 
-def _threshold(data: TrainingData, predictions: pa.Table) -> float:
-    ids = data.subset("val").frame_ids
-    truth = truth_boxes(_rows_of(data.labels, ids), ids, data.classes)
-    found = found_boxes(predictions, ids, data.classes)
-    return best_threshold(truth, found, len(data.classes))
+def _seeds(found: Mapping[str, Any], task: str) -> Seeds | None:
+    """What train.json says of several seeds; None where it was trained once."""
+    if found.get("count", 1) < 2:
+        return None
+    spreads = {name: found["figures"].get(f"val_{name}") for name in METRICS[task]}
+    return Seeds(
+        count=found["count"],
+        figures={name: Spread(**each) for name, each in spreads.items() if each},
+    )
 
 
-def _latency(model: Model, data: TrainingData) -> dict[str, Any]:
-    """Milliseconds from a decoded picture to boxes, one picture at a time."""
-    about = model.about
-    jpeg = data.store.read(data.subset("test").frame_ids[0])
-    fitted = [decode_and_fit(jpeg, about.input_width, about.input_height)]
-    spent = []
-    for _ in range(LATENCY_RUNS):
-        begun = time.perf_counter()
-        model.answer_fitted(fitted)
-        spent.append((time.perf_counter() - begun) * 1000)
-    half, most = np.percentile(spent, [50, 95])
-    return {
-        "p50_ms": float(half),
-        "p95_ms": float(most),
-        "images_per_s": 1000 / float(np.mean(spent)),
-        "device": device_name(),
-    }
+def _augmented(
+    params: AlgorithmParams, trained: Mapping[str, Any], data: TrainingData
+) -> list[bytes]:
+    """Frames as they were trained on."""
+    from cityforge.dataset.augmented import augmented_sheet
+
+    train = check(TrainParams, dict(trained), Path("train.json"), "params.")
+    return augmented_sheet(data.subset("train"), data.store, params.data, train)
 
 
-def _rows_of(table: pa.Table, frame_ids: Sequence[str]) -> pa.Table:
-    return table.filter(pc.is_in(table.column("frame_id"), pa.array(frame_ids, pa.string())))
-
-
-def _write_package(out: Path, model: bytes, about: About, evidence: Evidence) -> None:
+def _write_package(
+    out: Path, model: bytes, exported: Path, about: About, evidence: Evidence
+) -> None:
+    """Write the package; the smaller model goes with it only where the export offers it."""
     beside = _beside(out)
     (beside / MODEL_FILE).write_bytes(model)
+    if read_int8(exported).offered:
+        shutil.copyfile(exported / INT8_FILE, beside / INT8_FILE)
+        about = about.model_copy(update={"int8_digest": digest_of_file(beside / INT8_FILE)})
     (beside / EVIDENCE_FILE).write_text(evidence.to_json(), encoding="utf-8")
     write_about(beside, about)
     _replace(beside, out)
 
 
 def _write_results(
-    out: Path, evidence: Evidence, data: TrainingData, predictions: pa.Table
+    out: Path,
+    evidence: Evidence,
+    case: Case,
+    predictions: pa.Table,
+    package: Package,
+    augmented: Sequence[bytes],
 ) -> None:
     beside = _beside(out)
+    model, data = Model(package), case.data
     write_table(predictions, PREDICTIONS, beside / "predictions.parquet")
     write_json(beside / "metrics.json", evidence.metrics)
     write_report(
@@ -225,6 +206,10 @@ def _write_results(
         labels=data.labels,
         predictions=predictions,
         read_frame=data.store.read,
+        answer=lambda jpeg: model.answer([jpeg])[0],
+        augmented=augmented,
+        frames=rows_of(data.frames, case.stated_ids("test")),
+        footage=case.footage,
     )
     _replace(beside, out)
 

@@ -14,7 +14,7 @@ from cityforge.errors import DataError
 MODEL_FILE = "model.onnx"
 
 
-def open_network(folder: Path) -> Any:
+def open_network(folder: Path, algorithm_folder: Path | None = None) -> Any:
     """The trained network in `folder` (of the train stage), in evaluation mode.
 
     Raises:
@@ -22,24 +22,37 @@ def open_network(folder: Path) -> Any:
     """
     from safetensors.torch import load_file
 
-    from cityforge.tasks.detection.network import BLUEPRINTS, Detector
+    from cityforge.tasks.kinds import build_network
 
     about_path = folder / "train.json"
     if not about_path.is_file():
         raise DataError("a trained network", found="none", where=str(folder))
     about = json.loads(about_path.read_text(encoding="utf-8"))
-    network = Detector(BLUEPRINTS[about["network"]], len(about["classes"]))
+    network = build_network(
+        about["task"],
+        about["network"],
+        len(about["classes"]),
+        loss=about["params"]["loss"],
+        folder=algorithm_folder,
+    )
     network.load_state_dict(load_file(folder / "model.safetensors"))
     return network.eval()
 
 
-def export_onnx(network: Any, data: DataParams, opset: int, path: Path) -> None:
-    """Write `pictures` (N, H, W, 3) uint8 to `scores` (N, A, C) and `boxes` (N, A, 4).
+def export_onnx(
+    network: Any, data: DataParams, opset: int, path: Path, task: str = "detection"
+) -> None:
+    """Write `pictures` (N, H, W, 3) uint8 to the task's OUTPUTS.
 
     One file, weights inside; any number of pictures at once.
     """
     import torch
 
+    from cityforge.tasks.kinds import OUTPUTS
+
+    if hasattr(network, "for_export"):
+        network = network.for_export(data.input_height, data.input_width)
+    names = list(OUTPUTS[task])
     example = torch.zeros(2, data.input_height, data.input_width, 3, dtype=torch.uint8)
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{os.getpid()}.{path.name}")
@@ -55,7 +68,7 @@ def export_onnx(network: Any, data: DataParams, opset: int, path: Path) -> None:
             dynamo=False,
             opset_version=opset,
             input_names=["pictures"],
-            output_names=["scores", "boxes"],
-            dynamic_axes={"pictures": free, "scores": free, "boxes": free},
+            output_names=names,
+            dynamic_axes=dict.fromkeys(("pictures", *names), free),
         )
     beside.replace(path)

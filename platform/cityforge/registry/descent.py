@@ -5,21 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from cityforge.dataset.history import Held, read_history, record_snapshot, record_split
 from cityforge.dataset.snapshot import ABOUT_FILE, open_snapshot
-from cityforge.errors import CityforgeError, DataError, RegistryError
+from cityforge.errors import DataError
 from cityforge.evaluation.evidence import read_evidence
 from cityforge.inference.package import ABOUT_FILE as PACKAGE_FILE
 from cityforge.inference.package import EVIDENCE_FILE
 from cityforge.project import Project
-from cityforge.registry.bento import bento_tag, find_bento
-from cityforge.registry.versions import Version, list_versions
-
-TAG_SNAPSHOT = "cityforge.snapshot_digest"
+from cityforge.registry.affected import Affected
+from cityforge.registry.lineage import keep_snapshot
 
 
 @dataclass(frozen=True)
@@ -30,7 +27,8 @@ class Made:
     name: str
     digest: str  # of the snapshot, or of the split of one, that it came from
     state: str
-    certain: bool  # False: nothing is on record of that digest
+    certain: bool  # False: nobody here knows what was behind that digest
+    why: str = ""  # it is not certain
 
 
 def keep_history(project: Project, dataset: str) -> None:
@@ -44,6 +42,7 @@ def keep_history(project: Project, dataset: str) -> None:
     except DataError:
         return
     record_snapshot(folder, about.digest, frames.column("footage_id").to_pylist())
+    keep_snapshot(project, dataset)
     for algorithm, split in _builds(project, "split/snapshot.json"):
         if split["dataset"]["dataset"] == dataset:
             record_split(folder, split["digest"], algorithm, split["dataset"]["digest"])
@@ -75,41 +74,15 @@ def made_here(project: Project, dataset: str, footage_id: str) -> list[Made]:
     return sorted(found, key=lambda each: (each.kind != "snapshot", each.kind, each.name))
 
 
-def made_versions(
-    client: Any, project: Project, dataset: str, footage_id: str, added_at: datetime | None
-) -> list[Made]:
-    """Registered versions whose snapshot held the file, or may have held it.
-
-    A version may have held it when nothing is on record of its snapshot, unless it was
-    registered before the file was added or its algorithm is of another dataset.
-
-    Raises:
-        RegistryError: the registry does not say.
-    """
-    histories = {name: read_history(project.dataset_folder(name)) for name in _datasets(project)}
-    known = {digest for history in histories.values() for digest in history}
-    held = _holding(histories.get(dataset, {}), footage_id)
+def made_versions(affected: Affected) -> list[Made]:
+    """The versions that rest on something, as lines of the same list."""
     found = []
-    for algorithm in _registered(client):
-        for version in list_versions(client, algorithm):
-            digest = version.tags.get(TAG_SNAPSHOT, "")
-            before = added_at is not None and version.created_at < added_at
-            maybe = digest not in known and not before and _may_use(project, algorithm, dataset)
-            if digest in held or maybe:
-                name = f"{algorithm} version {version.version}"
-                state = _state(project, version)
-                found.append(Made("version", name, digest, state, digest in held))
+    for each in affected.versions:
+        began = f"began from {each.began_from}" if each.began_from else ""
+        state = ", ".join(filter(None, [each.standing, began, *each.answering]))
+        name = f"{each.algorithm} version {each.version}"
+        found.append(Made("version", name, each.split, state, each.certain, each.why))
     return found
-
-
-def _state(project: Project, version: Version) -> str:
-    """Aliases, approval, and the Bento that serves it, such as `champion, approved`."""
-    words = list(version.aliases)
-    if version.approval:
-        words.append(f"approved by {version.approval['approver']}")
-    if find_bento(project, version):
-        words.append(f"Bento {bento_tag(version)}")
-    return ", ".join(words) or "registered"
 
 
 def _holding(history: dict[str, Held], footage_id: str) -> dict[str, Held]:
@@ -149,32 +122,3 @@ def _shown(path: Path, footage_id: str) -> int:
 def _report(project: Project, algorithm: str) -> str:
     path = project.build(algorithm) / "evaluate" / "report.html"
     return path.relative_to(project.root).as_posix()
-
-
-def _datasets(project: Project) -> list[str]:
-    return sorted(path.name for path in project.root.glob("datasets/*") if path.is_dir())
-
-
-def _may_use(project: Project, algorithm: str, dataset: str) -> bool:
-    """False when the algorithm's card names another dataset; without a card nobody knows."""
-    try:
-        return project.algorithm(algorithm).dataset == dataset
-    except CityforgeError:
-        return True
-
-
-def _registered(client: Any) -> list[str]:
-    """Names of all registered models, also of algorithms that are not in this project."""
-    import mlflow
-
-    names: list[str] = []
-    page = None
-    try:
-        while True:
-            batch = client.search_registered_models(max_results=1000, page_token=page)
-            names += [each.name for each in batch]
-            page = batch.token
-            if not page:
-                return sorted(names)
-    except mlflow.exceptions.MlflowException as error:
-        raise RegistryError("registered models", found=str(error).splitlines()[0]) from error

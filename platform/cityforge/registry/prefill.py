@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from cityforge.evaluation.stage import predict_frames
+from cityforge.evaluation.predictions import predict_frames
 from cityforge.footage.shards import FrameStore
 from cityforge.inference.package import Package
 from cityforge.inference.runtime import Model
 from cityforge.labeling.studio.tasks import Prefill
-from cityforge.project import Project
+from cityforge.registry.site import Site
 from cityforge.registry.versions import Version, champion, fetch_package
 from cityforge.tables import PREDICTIONS, read_table, write_table
 
@@ -37,10 +36,10 @@ class Champion:
         return f"{self.version.algorithm} v{self.version.version}"
 
 
-def find_champion(client: Any, project: Project, algorithm: str) -> Champion | None:
+def find_champion(site: Site, algorithm: str) -> Champion | None:
     """The champion of an algorithm, with its package on this machine."""
-    version = champion(client, algorithm)
-    return Champion(version, fetch_package(client, project, version)[1]) if version else None
+    version = champion(site, algorithm)
+    return Champion(version, fetch_package(site, version)[1]) if version else None
 
 
 def prefills(
