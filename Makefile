@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint bench bench-footage bench-queue bench-labelling clean setup lock
+.PHONY: demo test lint bench bench-footage bench-queue bench-labelling bench-training bench-input bench-export bench-trace bench-serving bench-tracker clean setup lock
 
 demo: $(READY)
 	@$(BIN)/cityforge demo
@@ -19,6 +19,7 @@ lint: $(READY)
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
+	@cd serving/client && ../../$(BIN)/mypy
 
 bench: $(READY)
 	@$(BIN)/python tests/benchmarks/figures.py $(ARGS)
@@ -32,6 +33,24 @@ bench-queue: $(READY)
 bench-labelling: $(READY)
 	@CITYFORGE_LARGE=20000 $(BIN)/python -m pytest -s tests/labeling/studio/test_push_large.py \
 		tests/labeling/studio/test_pull_large.py $(ARGS)
+
+bench-input: $(READY)
+	@$(BIN)/python tests/benchmarks/input_figures.py $(ARGS)
+
+bench-training: $(READY)
+	@$(BIN)/python tests/benchmarks/training_figures.py $(ARGS)
+
+bench-trace: $(READY)
+	@$(BIN)/python tests/benchmarks/trace_figures.py $(ARGS)
+
+bench-export: $(READY)
+	@$(BIN)/python tests/benchmarks/export_figures.py $(ARGS)
+
+bench-serving: $(READY)
+	@$(BIN)/python tests/benchmarks/serving_figures.py $(ARGS)
+
+bench-tracker: $(READY)
+	@$(BIN)/python tests/benchmarks/tracker_figures.py $(ARGS)
 
 setup: $(READY)
 
@@ -47,7 +66,7 @@ $(READY): requirements.lock pyproject.toml
 
 # Write requirements.lock again from pyproject.toml (after a change of dependencies).
 lock: $(READY)
-	@$(BIN)/uv pip compile pyproject.toml --all-extras --generate-hashes --universal --python-version 3.11 \
+	@$(BIN)/uv pip compile pyproject.toml --extra dev --generate-hashes --universal --python-version 3.11 \
 		--no-emit-index-url --no-header --quiet -o requirements.lock
 	@sed '/--hash/d; /^ *#/d; s/ \\$$//' requirements.lock > $(VENV)/pins.txt
 	@$(BIN)/uv pip compile platform/cityforge/labeling/studio/requirements.in --generate-hashes \

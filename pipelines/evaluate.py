@@ -1,10 +1,15 @@
-"""Stage evaluate: answers on val and test, the package, the evidence, the report."""
+"""Stage evaluate: answers, the package, the evidence, the champion beside it, the report."""
 
+from cityforge.evaluation.against import Champion
+from cityforge.evaluation.headline import headline
 from cityforge.evaluation.stage import evaluate
 from cityforge.project import Project
+from cityforge.registry.site import Site
+from cityforge.registry.versions import champion, fetch_package
 from cityforge.settings import Settings
 from cityforge.stage import run_stage, say
 from cityforge.training.data import open_training_data
+from cityforge.training.picked import with_trained_input
 
 
 def main(project: Project, settings: Settings, algorithm: str) -> None:
@@ -12,12 +17,20 @@ def main(project: Project, settings: Settings, algorithm: str) -> None:
     params = project.algorithm_params(algorithm)
     data = open_training_data(project, card)
     build = project.build(algorithm)
-    evidence = evaluate(project, card, params, data, build / "package", build / "evaluate", say)
-    figures = evidence.metrics
-    say(
-        f"mAP50 {figures['map50']:.3f}, mAP50-95 {figures['map50_95']:.3f} on "
-        f"{evidence.frame_count} frames; gates {'passed' if evidence.passed else 'not passed'}"
-    )
+    params = with_trained_input(params, build / "train")
+    out = build / "package", build / "evaluate"
+    theirs = in_use(project, settings, algorithm)
+    evidence = evaluate(project, card, params, data, *out, say, theirs)
+    gates = "passed" if evidence.passed else "not passed"
+    said = headline(card.task, evidence.metrics)
+    say(f"{said} on {evidence.frame_count} frames; gates {gates}")
+
+
+def in_use(project: Project, settings: Settings, algorithm: str) -> Champion | None:
+    """The champion with its package; a registry that does not answer is an error, not None."""
+    site = Site(project, settings)
+    found = champion(site, algorithm)
+    return Champion(found.version, fetch_package(site, found)[1]) if found else None
 
 
 if __name__ == "__main__":

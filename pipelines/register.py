@@ -2,16 +2,17 @@
 
 from cityforge.dataset.snapshot import write_json
 from cityforge.project import Project
-from cityforge.registry.versions import TAG_PACKAGE, register
+from cityforge.registry.registering import register
+from cityforge.registry.site import Site
+from cityforge.registry.versions import TAG_PACKAGE
 from cityforge.settings import Settings
 from cityforge.stage import run_stage, say
-from cityforge.training.tracking import tracking_client
 
 
 def main(project: Project, settings: Settings, algorithm: str) -> None:
     build = project.build(algorithm)
-    client = tracking_client(project, settings)
-    version = register(client, project, algorithm, build / "package", build / "evaluate")
+    site = Site(project, settings, say)
+    version = register(site, algorithm, build / "package", build / "evaluate", build / "train")
     write_json(
         build / "register" / "version.json",
         {

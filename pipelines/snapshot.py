@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 from cityforge.dataset.checks import check_tables, refuse, too_many_rejected
 from cityforge.dataset.history import record_snapshot
+from cityforge.dataset.lineage import lineage_root, write_lineage
 from cityforge.dataset.snapshot import describe, gather, write_snapshot
 from cityforge.footage.ingest import FRAMES_TABLE
 from cityforge.footage.redact import redactor_digest
@@ -38,6 +39,7 @@ def main(project: Project, settings: Settings, dataset: str) -> None:
     refuse(card, findings + too_many_rejected(card, labels, rejected_path(folder)))
     about = describe(card, frames, labels, FrameStore(folder / "frames", frames))
     record_snapshot(folder, about.digest, frames.column("footage_id").to_pylist())
+    write_lineage(lineage_root(project), about, frames, labels, footage)
     write_snapshot(folder / "snapshot", about, frames, labels)
     say(f"{about.frames} frames, {about.boxes} boxes, digest {about.digest[:16]}")
 

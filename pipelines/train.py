@@ -1,4 +1,4 @@
-"""Stage train: Lightning, from the last whole epoch where one was cut short."""
+"""Stage train: Lightning, from the last checkpoint where one was cut short."""
 
 from cityforge.project import Project
 from cityforge.settings import Settings
@@ -14,7 +14,7 @@ def main(project: Project, settings: Settings, algorithm: str) -> None:
     out = project.build(algorithm) / "train"
     outcome = train(project, settings, card, params, data, out, say)
     say(
-        f"best mAP50 {outcome.best_map50:.3f} in epoch {outcome.best_epoch} of {outcome.epochs}, "
+        f"best score {outcome.best_score:.3f} in epoch {outcome.best_epoch} of {outcome.epochs}, "
         f"{outcome.seconds:.0f} s, {outcome.images_per_second:.1f} pictures/s"
     )
 

@@ -41,7 +41,7 @@ def test_docstring_draws_the_whole_tree() -> None:
     drawn = [line for line in (errors.__doc__ or "").splitlines() if "─" in line]
     below = [kind for kind in kinds() if kind is not CityforgeError]
     assert [line.split("─ ")[1].split()[0] for line in drawn] == [kind.__name__ for kind in below]
-    assert len(below) == 12
+    assert len(below) == 13
 
 
 def test_errors_come_whole_through_a_process_pool() -> None:
@@ -54,7 +54,7 @@ def test_errors_come_whole_through_a_process_pool() -> None:
         again = pickle.loads(pickle.dumps(error))
         assert (type(again), str(again), vars(again)) == (kind, str(error), vars(error))
         checked += 1
-    assert checked == 13
+    assert checked == 14
 
 
 def test_card_error_keeps_its_faults_through_a_process_pool() -> None:

@@ -66,8 +66,11 @@ def test_set_parameter_changes_one_value_and_keeps_the_rest(project: Project) ->
 
 
 def test_set_parameter_takes_a_list(project: Project) -> None:
-    set_parameter(project, NAME, "tune.learning_rate=[1e-4, 1e-2]")
-    assert project.algorithm_params(NAME).tune.learning_rate == (1e-4, 1e-2)
+    set_parameter(project, NAME, "train.augment.scale=[0.5, 2]")
+    assert project.algorithm_params(NAME).train.augment.scale == (0.5, 2.0)
+    set_parameter(project, NAME, "tune.search.learning_rate={low: 1e-4, high: 1e-2, log: true}")
+    found = project.algorithm_params(NAME).tune.search["learning_rate"]
+    assert found.model_dump() == {"low": 1e-4, "high": 1e-2, "log": True}
 
 
 def test_set_parameter_to_the_same_value_leaves_the_file(project: Project) -> None:
@@ -87,7 +90,7 @@ def test_set_parameter_to_the_same_value_leaves_the_file(project: Project) -> No
         ("train.epochs=0", CardError, "greater than or equal to 1, found 0"),
         ("train.epochs=", CardError, "expected a valid integer, found None"),
         ("train=3", CardError, "key 'train'"),
-        ("tune.learning_rate=[2, 1]", CardError, "the lower first"),
+        ("tune.search.learning_rate.low=9", CardError, "the lower number first"),
         ("train.epochs=[", InputError, "expected a value in YAML, found '['"),
         ("train.epochs", InputError, "expected key=value"),
     ],

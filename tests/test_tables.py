@@ -16,7 +16,15 @@ import pytest
 
 from cityforge import tables
 from cityforge.errors import TableError
-from cityforge.tables import LABELS, SPLIT, VERSION_KEY, from_rows, read_table, write_table
+from cityforge.tables import (
+    LABELS,
+    PREDICTIONS,
+    SPLIT,
+    VERSION_KEY,
+    from_rows,
+    read_table,
+    write_table,
+)
 
 SCHEMAS = [each for each in vars(tables).values() if isinstance(each, pa.Schema)]
 VALUES = {
@@ -103,6 +111,15 @@ def test_other_version_is_refused(tmp_path: Path, metadata: dict[bytes, bytes], 
     assert f"expected a table split/1, found {found}" in refusal(SPLIT, path)
 
 
+def test_predictions_of_the_first_version_are_read_without_values(tmp_path: Path) -> None:
+    fields = [field for field in PREDICTIONS if field.name != "value"]
+    row = {field.name: value(field.type) for field in fields}
+    old = pa.schema(fields, {VERSION_KEY: b"predictions/1"})
+    found = read_table(PREDICTIONS, stored(tmp_path, from_rows([row], old)))
+    assert found.to_pylist() == [row | {"value": None}]
+    assert found.schema.equals(PREDICTIONS, check_metadata=True)
+
+
 def test_missing_file_is_refused(tmp_path: Path) -> None:
     assert "found no file" in refusal(SPLIT, tmp_path / "split.parquet")
 
@@ -146,7 +163,7 @@ def test_killed_writer_leaves_the_old_table_or_the_new_one(tmp_path: Path) -> No
         ) as writer:
             assert writer.stdout is not None
             writer.stdout.readline()
-            time.sleep(wait)
+            time.sleep(wait)  # how far the write is when it is killed
             os.kill(writer.pid, signal.SIGKILL)
         seen.append(read_table(SPLIT, path).num_rows)
     assert set(seen) <= {2, 200_000}

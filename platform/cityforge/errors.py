@@ -10,6 +10,7 @@
     │   ├── TableError     a table with another schema
     │   └── CheckFailed    a data check of the card was not met
     ├── PackageError       a model package that is incomplete or was changed
+    ├── TrustError         a key, a signature or a journal that does not hold
     ├── RegistryError      the model registry refuses
     │   └── NotApproved    an act that needs an approved version
     └── ServiceError       something outside is missing: disk, port, server
@@ -127,6 +128,10 @@ class CheckFailed(DataError):
 
 class PackageError(CityforgeError):
     """A model package that is incomplete or was changed."""
+
+
+class TrustError(CityforgeError):
+    """A key, a signature or a journal that does not hold."""
 
 
 class RegistryError(CityforgeError):

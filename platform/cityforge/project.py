@@ -89,8 +89,17 @@ class Project:
         return self.algorithm_folder(algorithm) / "params.yaml"
 
     def algorithm_params(self, name: str) -> AlgorithmParams:
-        """Open an algorithm's parameters."""
-        return read_card(AlgorithmParams, self.params_path(name))
+        """Open an algorithm's parameters, held against the task of its card.
+
+        Raises:
+            CardError: the file has faults, or values of another task.
+        """
+        path = self.params_path(name)
+        params = read_card(AlgorithmParams, path)
+        faults = params.faults_for(self.algorithm(name).task, path)
+        if faults:
+            raise CardError("parameters of the card's task", where=str(path), faults=faults)
+        return params
 
     def params(self) -> ProjectParams:
         """Open the root's parameters."""

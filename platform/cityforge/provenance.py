@@ -34,13 +34,48 @@ def lock_digest(root: Path) -> str:
 
 def device_name() -> str:
     """Processor and how many of its cores this process may use."""
-    model = platform.processor() or platform.machine()
+    return f"{processor_name()}, {core_count()} cores"
+
+
+def processor_name() -> str:
+    """The processor as it calls itself."""
+    return _cpuinfo("model name") or platform.processor() or platform.machine()
+
+
+def processor_flags() -> set[str]:
+    """What the processor can do, such as `avx2`; empty where Linux does not say."""
+    return set((_cpuinfo("flags") or _cpuinfo("Features")).split())
+
+
+def core_count() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def _cpuinfo(key: str) -> str:
+    """The first value of a key in /proc/cpuinfo (proc_cpuinfo(5)); "" without it."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        model = next(x.split(":", 1)[1].strip() for x in lines if x.startswith("model name"))
-    except (OSError, StopIteration):
-        pass
-    return f"{model}, {len(os.sched_getaffinity(0))} cores"
+    except OSError:
+        return ""
+    return next((x.split(":", 1)[1].strip() for x in lines if x.startswith(key)), "")
+
+
+def birth_of(pid: int) -> str:
+    """Boot and clock tick at which a process began; "" for one that is gone or only a zombie.
+
+    Field 22 of /proc/PID/stat (proc_pid_stat(5)), which unlike a time of day never moves.
+    """
+    try:
+        after_name = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+    fields = after_name.rpartition(")")[2].split()
+    threads = int(fields[17])  # its files stay open until the last of them has ended
+    if fields[0] in "ZX" and threads <= 1:
+        return ""
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    return f"{boot} {fields[19]}"
 
 
 def _git(root: Path, *words: str) -> str:

@@ -6,7 +6,7 @@ import os
 from collections.abc import MutableMapping
 from pathlib import Path
 
-from pydantic import SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from cityforge.errors import InputError
@@ -29,6 +29,9 @@ QUIET_SWITCHES = {
     "ORT_DISABLE_TELEMETRY": "1",
 }
 
+# Set for the stages of `cityforge run`, which write into a pipe: the terminal at its other end.
+TERMINAL = "CITYFORGE_TERMINAL"
+
 
 class Settings(BaseSettings):
     """The settings of one site; every one has a default that needs no server.
@@ -36,6 +39,16 @@ class Settings(BaseSettings):
     `label_studio_env` names a virtual environment that holds Label Studio already (none: one is
     made below .cityforge); `label_studio_files` the folder of pictures that the server of this
     machine serves (none: .cityforge/label-studio/files).
+
+    `journal` is the address of the journal that a city's machines share (none: a file below
+    .cityforge); `keys` the folder of this person's keys (none: cityforge/keys below the login's
+    configuration); `one_person` lets the trainer approve, which the record says; `audit_years` is
+    how long entries of the journal are kept.
+
+    Of endpoints: `hosts` are names, by commas, that callers know this machine by; `tls_cert` and
+    `tls_key` files in PEM; `open_to_all` asks for no token; `capture_share` is the share of
+    requests of which a picture is kept; `compute` the processes that answer (0: one a core);
+    `endpoint_token` is what this person shows an endpoint that is asked.
     """
 
     model_config = SettingsConfigDict(env_prefix="CITYFORGE_", extra="ignore", frozen=True)
@@ -50,6 +63,18 @@ class Settings(BaseSettings):
     ray_address: str = ""
     workers: int = 0
     user: str = ""
+    journal: str = ""
+    keys: str = ""
+    key_passphrase: SecretStr = SecretStr("")
+    one_person: bool = False
+    audit_years: int = 10
+    hosts: str = ""
+    tls_cert: str = ""
+    tls_key: str = ""
+    open_to_all: bool = False
+    capture_share: float = Field(default=0.0, ge=0, le=1)
+    compute: int = Field(default=0, ge=0, le=256)
+    endpoint_token: SecretStr = SecretStr("")
 
     def worker_count(self) -> int:
         """Processes for heavy work: the setting, or the processors this process may use."""

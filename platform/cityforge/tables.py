@@ -134,7 +134,7 @@ ANNOTATIONS = pa.schema(
 SPLIT = pa.schema(
     [
         pa.field("frame_id", pa.string(), nullable=False),
-        pa.field("subset", pa.string(), nullable=False),  # train, val, test
+        pa.field("subset", pa.string(), nullable=False),  # train, val, test, unseen
         pa.field("group", pa.string(), nullable=False),  # frames of one group never part
     ],
     metadata={VERSION_KEY: b"split/1"},
@@ -146,13 +146,15 @@ PREDICTIONS = pa.schema(
         pa.field("rank", pa.int32(), nullable=False),  # 0 is the highest score of its frame
         pa.field("class", pa.string(), nullable=False),
         pa.field("score", pa.float32(), nullable=False),
+        # xyxy, pixels of the stored frame; of a class or a count: the whole frame
         pa.field("x1", pa.float32(), nullable=False),
         pa.field("y1", pa.float32(), nullable=False),
         pa.field("x2", pa.float32(), nullable=False),
         pa.field("y2", pa.float32(), nullable=False),
+        pa.field("value", pa.float64()),  # density: objects of this class; its score is 1
         pa.field("model_digest", pa.string(), nullable=False),
     ],
-    metadata={VERSION_KEY: b"predictions/1"},
+    metadata={VERSION_KEY: b"predictions/2"},
 )
 
 # What people are asked to label next, in this order.
@@ -170,7 +172,11 @@ QUEUE = pa.schema(
 )
 
 # Older tables that people's work lies in are still read: their new columns are null.
-READABLE = {"footage/2": ("footage/1",), "labels/2": ("labels/1",)}
+READABLE = {
+    "footage/2": ("footage/1",),
+    "labels/2": ("labels/1",),
+    "predictions/2": ("predictions/1",),
+}
 
 REJECTED = pa.schema(
     [

@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 NAME = "demo_crossing"
+KEYS = "CITYFORGE_KEYS"  # or the tests would make keys for the person who runs them
 
 
 @dataclass(frozen=True)
@@ -33,8 +34,8 @@ class Said:
 
 
 def run(root: Path, *words: str, **environment: str) -> Said:
-    """Run `cityforge` in a process of its own, with no CITYFORGE_* of this one."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith("CITYFORGE_")}
+    """Run `cityforge` in a process of its own, with no CITYFORGE_* of this one but the keys."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("CITYFORGE_") or k == KEYS}
     done = subprocess.run(
         [str(Path(sys.executable).parent / "cityforge"), *words],
         cwd=root,
@@ -78,45 +79,34 @@ def served_root(
 ) -> Path:
     """A small project whose algorithm has one registered version."""
     from cityforge.project import Project
-    from cityforge.registry.versions import register
+    from cityforge.registry.registering import register
+    from cityforge.registry.site import Site
     from cityforge.settings import Settings
-    from cityforge.training.tracking import experiment_id, tracking_client
+    from cityforge.training.tracking import experiment_id
 
     root = make_project(tmp_path_factory.mktemp("served") / "city")
-    project, settings = Project(root), Settings(tracking_uri="")
-    client = tracking_client(project, settings)
-    run_id = client.create_run(experiment_id(client, project, settings, NAME)).info.run_id
+    site = Site(Project(root), Settings(tracking_uri=""))
+    experiment = experiment_id(site.client, site.project, site.settings, NAME)
+    run_id = site.client.create_run(experiment).info.run_id
     package = make_package(root.parent / "made" / "package", NAME, run_id)
-    register(client, project, NAME, package, package.parent)
+    register(site, NAME, package, package.parent)
     return root
 
 
 @pytest.fixture
 def registered(
-    served_root: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> Iterator[Callable[..., Said]]:
-    """Run a command in the project that has a registered version.
+    served_root: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    run_here: Callable[..., tuple[int, str, str]],
+) -> Callable[..., Said]:
+    """Run a command in the project that has a registered version, in this process."""
 
-    In this process: importing mlflow anew for each would take minutes.
-    """
-    from cityforge.cli.main import main
-
-    before = dict(os.environ)
-
-    def run_here(*words: str, **environment: str) -> Said:
+    def at_home(*words: str, **environment: str) -> Said:
         for name in [each for each in os.environ if each.startswith("CITYFORGE_")]:
-            del os.environ[name]
+            if name != KEYS:
+                del os.environ[name]
         os.environ.update(environment)
         monkeypatch.chdir(served_root)
-        monkeypatch.setattr(sys, "argv", ["cityforge", *words])
-        capfd.readouterr()
-        try:
-            main()
-            code = 0
-        except SystemExit as end:
-            code = int(end.code or 0)
-        return Said(code, *capfd.readouterr())
+        return Said(*run_here(*words))
 
-    yield run_here
-    os.environ.clear()
-    os.environ.update(before)
+    return at_home

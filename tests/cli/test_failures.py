@@ -35,6 +35,8 @@ ALGORITHM_NEW = ["algorithm", "new", "yard", "--dataset", NAME, "--space", "road
         (["dataset", "check", NAME], "frames.parquet"),
         (["dataset", "new", "Yard!", "--class", "a", "--camera", "b"], "small letters"),
         (["dataset", "new", "yard", "--class", "", "--camera", "b"], "a text of at least 1"),
+        ([*ALGORITHM_NEW, "--task", "clasification"], "did you mean 'classification'?"),
+        ([*ALGORITHM_NEW, "--several-labels"], "found --task detection: leave it out"),
         (["--project", "/", "dataset", "list"], "--project"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -120,8 +122,9 @@ def test_used_port_is_one_line(registered: Run, used_port: int) -> None:
 
 
 def test_server_that_does_not_answer_is_one_line(cityforge: Run) -> None:
-    said = cityforge("model", "list", CITYFORGE_TRACKING_URI="http://127.0.0.1:1")
-    assert "in http://127.0.0.1:1: start it" in said.one_line()
+    away = {"CITYFORGE_TRACKING_URI": "http://127.0.0.1:1"}
+    assert "in http://127.0.0.1:1: start it" in cityforge("model", "adopt", NAME, **away).one_line()
+    assert cityforge("model", "list", **away).code == 0  # the journal alone is read
 
 
 @pytest.mark.parametrize(
@@ -132,7 +135,7 @@ def test_server_that_does_not_answer_is_one_line(cityforge: Run) -> None:
         (["model", "compare", NAME, "1"], "name a second version"),
         (["model", "rollback", NAME], "expected a champion"),
         (["bento", "build", NAME], f"cityforge model approve {NAME} 1"),
-        (["serve", NAME, "--port", "65000"], f"cityforge model approve {NAME} 1"),
+        (["serve", NAME, "--port", "65000", "--open"], f"cityforge model approve {NAME} 1"),
         (["predict", NAME, "nowhere.jpg"], "nowhere.jpg"),
         (["predict", NAME, "dvc.yaml"], "dvc.yaml"),
         (["predict", NAME, "empty"], "empty"),

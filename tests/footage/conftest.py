@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import json
 import shutil
@@ -12,9 +13,11 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
+from private_scenes import FINDER
 from pyarrow.parquet import read_table
 
 from cityforge.footage.build import side_path
@@ -177,3 +180,26 @@ def contents_of(folder: Path) -> dict[str, object]:
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     }
+
+
+@pytest.fixture
+def photos(real_data: Callable[[str], Path]) -> list[np.ndarray[Any, Any]]:
+    folder = real_data("face_detector")
+    return [cv2.imread(str(folder / f"{name}.jpg")) for name in (1, 10, 22)]
+
+
+@pytest.fixture
+def finder(real_data: Callable[[str], Path]) -> Path:
+    return real_data("face_detector") / FINDER
+
+
+@pytest.fixture(scope="module")
+def snapshot_stage() -> Any:
+    """`main` of pipelines/snapshot.py."""
+    spec = importlib.util.spec_from_file_location(
+        "stage_snapshot", Path(__file__).parents[2] / "pipelines/snapshot.py"
+    )
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.main

@@ -159,6 +159,7 @@ class Server:
         begin = time.monotonic() - burst / RATE / speed
         self.first_sent = self.first_sent or time.time()
         for place in range(count):
+            # A camera sends each picture when it is taken, no sooner.
             time.sleep(max(0.0, begin + place / RATE / speed - time.monotonic()))
             yield place
             self.sent.append(place)
@@ -237,6 +238,7 @@ def http_page(head: str, body: bytes) -> Server:
 
 def silent_camera() -> Server:
     """Takes connections, and says nothing."""
+    # Longer than anybody waits for it.
     return Server(lambda _, connection: time.sleep(60))
 
 
@@ -245,6 +247,7 @@ def send_udp(film: Film, port: int, speed: float = 1.0) -> None:
     begin = time.monotonic()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as out:
         for place, chunk in enumerate(film.chunks):
+            # At the film's own pace, as a camera does.
             time.sleep(max(0.0, begin + place / RATE / speed - time.monotonic()))
             for start in range(0, len(chunk), 1316):
                 out.sendto(chunk[start : start + 1316], ("127.0.0.1", port))

@@ -260,7 +260,7 @@ def test_the_catalogue_is_changed_by_one_at_a_time(folder: Path) -> None:
         for _ in range(20):
             with alone_with(folder):
                 number = int((folder / "number").read_text())
-                time.sleep(0.001)
+                time.sleep(0.001)  # room for another to come between, were it not kept out
                 (folder / "number").write_text(str(number + 1))
 
     (folder / "number").write_text("0")
@@ -305,7 +305,7 @@ def test_a_slow_catalogue_is_written_down_less_often(
     written: list[int] = []
 
     def write_slowly(table: pa.Table, *words: object) -> None:
-        time.sleep(0.1)
+        time.sleep(0.1)  # a slow disk
         written.append(table.num_rows)
         write_table(table, *words)
 

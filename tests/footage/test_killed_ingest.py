@@ -104,7 +104,7 @@ def seconds_of(*words: str | Path) -> float:
 def killed_after(seconds: float, *words: str | Path) -> bool:
     """Whether the work was cut short; its workers must end with it, and close its output."""
     process = start(*words)
-    time.sleep(seconds)
+    time.sleep(seconds)  # the moment of the kill is what is drawn here
     process.kill()
     try:
         return process.communicate(timeout=LATEST_END_S)[0] == ""

@@ -109,7 +109,7 @@ def wait_until(server: Any, frames: int) -> None:
     end = time.monotonic() + 20
     while len(server.sent) < frames:
         assert time.monotonic() < end
-        time.sleep(0.02)
+        time.sleep(0.02)  # between two looks at what another thread has sent
 
 
 def test_segments_reach_the_catalogue(city: City, camera: Any) -> None:

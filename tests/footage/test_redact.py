@@ -2,109 +2,20 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from collections.abc import Callable
-from hashlib import sha256
 from itertools import product
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
 from onnx import TensorProto, checker, helper
+from private_scenes import METHODS, draw_plate, overlap, privacy, shrunk, street
 
 from cityforge.cards.dataset import Privacy
-from cityforge.errors import CheckFailed, FootageError
+from cityforge.errors import FootageError
 from cityforge.footage.detectors import CascadeFinder, Find, open_detectors
-from cityforge.footage.redact import Redactor, carried, covered, decode_jpeg, redactor_digest
+from cityforge.footage.redact import Redactor, covered, decode_jpeg
 from cityforge.footage.stills import encode_jpeg
-
-METHODS = ["blur", "pixelate", "fill"]
-FINDER = "version-RFB-320.onnx"
-
-
-def privacy(*kinds: str, method: str = "blur", finder: Path | None = None, **more: Any) -> Privacy:
-    """A card's privacy; faces by the 320×240 network where `finder` is given."""
-    detectors = {}
-    if finder:
-        detectors["face"] = {
-            "path": finder.name, "sha256": sha256(finder.read_bytes()).hexdigest(), "width": 320,
-            "height": 240, "layout": "scores_boxes", "mean": 127.0, "divide_by": 128.0,
-            "colour": "rgb", "score": 0.5, "tiles": more.pop("tiles", 1),
-        }  # fmt: skip
-    redaction = {"method": method, "padding": 0.2, "hold_s": 0.5, "detectors": detectors, **more}
-    return Privacy.model_validate(
-        {
-            "grade": "personal", "lawful_basis": "a test", "redact": list(kinds),
-            "retention_days": 1, "redaction": redaction,
-        }
-    )  # fmt: skip
-
-
-def street(grey: int, seed: int = 0, size: tuple[int, int] = (960, 540)) -> np.ndarray[Any, Any]:
-    """A noisy grey picture of width × height with a few darker and lighter walls."""
-    rng = np.random.default_rng(seed)
-    picture = rng.normal(grey, 9, (size[1], size[0], 3))
-    for _ in range(6):
-        x, y = rng.integers(0, size[0] - 80), rng.integers(0, size[1] - 80)
-        w, h = rng.integers(60, 400, 2)
-        picture[y : y + h, x : x + w] += rng.integers(-25, 25)
-    return np.clip(picture, 0, 255).astype(np.uint8)
-
-
-def draw_plate(
-    picture: np.ndarray[Any, Any],
-    centre: tuple[int, int],
-    width: int,
-    angle: float = 0.0,
-    text: str = "A 123 BC 77",
-) -> tuple[float, float, float, float]:
-    """Draw a plate (white, a black frame, dark letters) and return its xyxy before rotation."""
-    height, fine = round(width / 4.6), 4  # drawn four times as large, then shrunk
-    plate = np.full((height * fine, width * fine, 3), 245, np.uint8)
-    edge = max(2, height * fine // 14)
-    cv2.rectangle(plate, (0, 0), (width * fine - 1, height * fine - 1), (10, 10, 10), edge)
-    font, thick = cv2.FONT_HERSHEY_SIMPLEX, max(2, round(height * fine * 0.09))
-    (w, h), _ = cv2.getTextSize(text, font, 1, thick)
-    scale = min(width * fine * 0.86 / w, height * fine * 0.62 / h)
-    (w, h), _ = cv2.getTextSize(text, font, scale, thick)
-    corner = ((width * fine - w) // 2, (height * fine + h) // 2)
-    cv2.putText(plate, text, corner, font, scale, (10, 10, 10), thick, cv2.LINE_AA)
-    plate = cv2.GaussianBlur(plate, (0, 0), fine / 2)
-    middle = (width * fine / 2, height * fine / 2)
-    turn = cv2.getRotationMatrix2D(middle, angle, 1 / fine)
-    turn[:, 2] += np.subtract(centre, middle)
-    size = picture.shape[1::-1]
-    mask = cv2.warpAffine(np.full(plate.shape[:2], 255, np.uint8), turn, size) > 127
-    picture[mask] = cv2.warpAffine(plate, turn, size)[mask]
-    x, y = centre
-    return x - width / 2, y - height / 2, x + width / 2, y + height / 2
-
-
-def overlap(find: Find, box: tuple[float, float, float, float]) -> float:
-    """Share of `box` that lies in a find."""
-    w = min(find.x2, box[2]) - max(find.x1, box[0])
-    h = min(find.y2, box[3]) - max(find.y1, box[1])
-    return max(0.0, w) * max(0.0, h) / ((box[2] - box[0]) * (box[3] - box[1]))
-
-
-def shrunk(photo: np.ndarray[Any, Any], longest: int) -> np.ndarray[Any, Any]:
-    scale = longest / max(photo.shape[:2])
-    return cv2.resize(photo, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-
-
-@pytest.fixture
-def photos(real_data: Callable[[str], Path]) -> list[np.ndarray[Any, Any]]:
-    folder = real_data("face_detector")
-    return [cv2.imread(str(folder / f"{name}.jpg")) for name in (1, 10, 22)]
-
-
-@pytest.fixture
-def finder(real_data: Callable[[str], Path]) -> Path:
-    return real_data("face_detector") / FINDER
 
 
 def count_before_and_after(
@@ -283,114 +194,6 @@ def test_a_small_region_within_a_large_one_leaves_nothing_of_its_own() -> None:
     assert len(np.unique(hidden.reshape(-1, 3), axis=0)) <= 16
 
 
-def test_a_plate_missed_between_two_frames_is_covered_there(tmp_path: Path) -> None:
-    """It moves by 60 pixels a frame; in the middle one half of it is hidden."""
-    before, middle, after = (street(60, 5) for _ in range(3))
-    draw_plate(before, (300, 250), 160)
-    box = draw_plate(middle, (360, 256), 160)
-    draw_plate(after, (420, 262), 160)
-    x1, y1, x2, y2 = map(int, box)
-    half = np.s_[y1 - 9 : y2 + 9, x1 - 9 : x1 + 80]
-    middle[half] = street(60, 5)[half]
-    redactor = Redactor(privacy("plate", method="fill"), tmp_path)
-    assert redactor.redact(middle).finds == []
-    redacted = redactor.redact(middle, before, after)
-    (held,) = redacted.finds
-    assert (held.found, held.kind) == ("held", "plate")
-    assert overlap(held, box) > 0.9
-    stored = decode_jpeg(redacted.jpeg)[y1 + 4 : y2 - 4, x1 + 4 : x2 - 4]
-    assert stored.astype(float).std() < 2 < 10 < middle[y1:y2, x1:x2].std()
-
-
-@pytest.mark.real
-def test_a_face_missed_between_two_frames_is_covered_there(
-    photos: list[np.ndarray[Any, Any]], finder: Path
-) -> None:
-    face = cv2.resize(photos[1][330:470, 440:570], (104, 112))  # hair to chin of one man
-    before, middle, after = (street(110, 5, (640, 480)) for _ in range(3))
-    for picture, x in ((before, 200), (middle, 240), (after, 280)):
-        picture[180:292, x : x + 104] = face
-    middle[190:285, 240:344] = np.random.default_rng(0).integers(0, 256, (95, 104, 3))
-    redactor = Redactor(privacy("face", finder=finder), finder.parent)
-    left, *_ = redactor.redact(before).finds
-    right, *_ = redactor.redact(after).finds
-    assert redactor.redact(middle).finds == []
-    (held,) = redactor.redact(middle, before, after).finds
-    assert held.found == "held"
-    assert right.x1 - left.x1 == pytest.approx(80, abs=9)
-    assert held.x1 == pytest.approx((left.x1 + right.x1) / 2, abs=1)
-    assert overlap(held, (260.0, 195.0, 324.0, 280.0)) > 0.9
-
-
-def test_a_plate_of_one_neighbour_alone_covers_its_own_place(tmp_path: Path) -> None:
-    before, middle = street(60), street(60)
-    box = draw_plate(before, (300, 250), 160)
-    redactor = Redactor(privacy("plate"), tmp_path)
-    for neighbours in ((before, None), (None, before), (before, street(60))):
-        (held,) = redactor.redact(middle, *neighbours).finds
-        assert (held.found, overlap(held, box) > 0.9) == ("held", True)
-
-
-def test_a_neighbour_of_another_size_is_held_in_pixels_of_this_frame(tmp_path: Path) -> None:
-    before = street(60, size=(1440, 810))
-    draw_plate(before, (450, 375), 240)
-    (held,) = Redactor(privacy("plate"), tmp_path).redact(street(60), before).finds
-    assert overlap(held, (220.0, 233.0, 380.0, 267.0)) > 0.9
-
-
-def test_what_is_found_in_the_frame_itself_is_not_held_again(tmp_path: Path) -> None:
-    pictures = [street(60) for _ in range(3)]
-    for number, picture in enumerate(pictures):
-        draw_plate(picture, (300 + 4 * number, 250), 160)
-    before, middle, after = pictures
-    found = Redactor(privacy("plate"), tmp_path).redact(middle, before, after).finds
-    assert [each.found for each in found] == ["detected"]
-
-
-FACE, PLATE = "face", "plate"
-# (kind, x1, y1, x2, y2) of the frame before, of the frame after, and of the one midway
-CARRIED = {
-    "nothing": ([], [], []),
-    "moves": ([(FACE, 0, 0, 10, 10)], [(FACE, 20, 4, 30, 14)], [(FACE, 10, 2, 20, 12)]),
-    "grows": ([(FACE, 0, 0, 10, 10)], [(FACE, 0, 0, 20, 20)], [(FACE, 0, 0, 15, 15)]),
-    "leaves": ([(FACE, 0, 0, 10, 10)], [], [(FACE, 0, 0, 10, 10)]),
-    "comes": ([], [(PLATE, 0, 0, 10, 10)], [(PLATE, 0, 0, 10, 10)]),
-    "two kinds": (
-        [(FACE, 0, 0, 10, 10)], [(PLATE, 4, 0, 14, 10)],
-        [(FACE, 0, 0, 10, 10), (PLATE, 4, 0, 14, 10)],
-    ),
-    "too far": (
-        [(FACE, 0, 0, 10, 10)], [(FACE, 90, 0, 100, 10)],
-        [(FACE, 0, 0, 10, 10), (FACE, 90, 0, 100, 10)],
-    ),
-    "another size": (
-        [(FACE, 0, 0, 10, 10)], [(FACE, 0, 0, 30, 30)],
-        [(FACE, 0, 0, 10, 10), (FACE, 0, 0, 30, 30)],
-    ),
-    "two side by side": (
-        [(FACE, 0, 0, 10, 10), (FACE, 20, 0, 30, 10)],
-        [(FACE, 24, 0, 34, 10), (FACE, 4, 0, 14, 10)],
-        [(FACE, 2, 0, 12, 10), (FACE, 22, 0, 32, 10)],
-    ),
-    "one of two is gone": (
-        [(FACE, 0, 0, 10, 10), (FACE, 12, 0, 22, 10)], [(FACE, 14, 0, 24, 10)],
-        [(FACE, 0, 0, 10, 10), (FACE, 13, 0, 23, 10)],
-    ),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("name", CARRIED)
-def test_finds_of_the_neighbours_are_carried_midway(name: str) -> None:
-    before, after, midway = (
-        [Find(kind, *map(float, box), 0.9, "detected") for kind, *box in each]
-        for each in CARRIED[name]
-    )
-    found = carried(before, after)
-    assert {each.found for each in found} <= {"held"}
-    boxes = sorted((each.kind, each.x1, each.y1, each.x2, each.y2) for each in found)
-    assert boxes == sorted((each.kind, each.x1, each.y1, each.x2, each.y2) for each in midway)
-
-
 def test_a_frame_that_cannot_be_made_private_is_refused(tmp_path: Path) -> None:
     """A network that finds a face in whatever it is shown."""
     box = helper.make_tensor("boxe", TensorProto.FLOAT, [1, 1, 4], [0.1, 0.1, 0.3, 0.3])
@@ -434,63 +237,3 @@ def test_blurred_faces_that_look_like_a_larger_one_cost_no_large_part_of_the_pic
     largest = max((each.x2 - each.x1) * (each.y2 - each.y1) for each in finds)
     assert {each.found for each in finds} == {"detected", "checked"}
     assert largest < 0.1 * photos[1].shape[0] * photos[1].shape[1]
-
-
-def digest_of(folder: Path, *kinds: str, **more: Any) -> str | None:
-    return redactor_digest(privacy(*(kinds or ("face", "plate")), **more), folder)
-
-
-def test_the_digest_changes_with_all_that_changes_the_result(tmp_path: Path) -> None:
-    """The files are no models at all: the digest loads none."""
-    for name in ("one.onnx", "two.onnx", "copy.onnx"):
-        (tmp_path / name).write_text(name.replace("copy", "one"))
-    found = [
-        digest_of(tmp_path),
-        digest_of(tmp_path, "face"),
-        digest_of(tmp_path, "plate"),
-        digest_of(tmp_path, method="fill"),
-        digest_of(tmp_path, padding=0.3),
-        digest_of(tmp_path, hold_s=0.1),
-        digest_of(tmp_path, finder=tmp_path / "one.onnx"),
-        digest_of(tmp_path, finder=tmp_path / "two.onnx"),
-        digest_of(tmp_path, finder=tmp_path / "one.onnx", tiles=2),
-    ]
-    assert all(each is not None and len(each) == 16 and int(each, 16) >= 0 for each in found)
-    assert len(set(found)) == len(found)
-    assert digest_of(tmp_path, "plate", "face") == digest_of(tmp_path, "face", "plate")
-    assert digest_of(tmp_path, finder=tmp_path / "copy.onnx") == found[6]
-    assert digest_of(tmp_path, hold_s=0.5) == found[0]
-
-
-def test_the_digest_is_that_of_the_redactor_and_of_another_process(tmp_path: Path) -> None:
-    asked = privacy("plate")
-    code = (
-        "import sys; from pathlib import Path; from cityforge.cards.dataset import Privacy;"
-        "from cityforge.footage.redact import redactor_digest;"
-        "print(redactor_digest(Privacy.model_validate_json(sys.argv[1]), Path('.')))"
-    )
-    words = [sys.executable, "-c", code, asked.model_dump_json()]
-    environment = {**os.environ, "PYTHONHASHSEED": "7"}
-    other = subprocess.run(words, capture_output=True, text=True, check=True, env=environment)
-    assert Redactor(asked, tmp_path).digest == redactor_digest(asked, tmp_path)
-    assert other.stdout.strip() == redactor_digest(asked, tmp_path)
-
-
-def test_nothing_asked_has_no_digest_and_no_redactor(tmp_path: Path) -> None:
-    asked = Privacy(grade="public", lawful_basis="a test", redact=[], retention_days=1)
-    assert redactor_digest(asked, tmp_path) is None
-    with pytest.raises(CheckFailed, match="a card that asks for redaction, found none"):
-        Redactor(asked, tmp_path)
-
-
-def test_a_missing_and_a_changed_detector_are_named_by_the_digest(tmp_path: Path) -> None:
-    path = tmp_path / "one.onnx"
-    path.write_text("one")
-    asked = privacy("face", finder=path)
-    path.write_text("another")
-    digest = sha256(b"another").hexdigest()
-    with pytest.raises(CheckFailed, match=f"found {digest}, in .*one.onnx: .*dataset.yaml"):
-        redactor_digest(asked, tmp_path)
-    path.unlink()
-    with pytest.raises(CheckFailed, match=r"found no file, in .*one.onnx: put the file there"):
-        redactor_digest(asked, tmp_path)

@@ -27,7 +27,10 @@ from cityforge.footage.shards import FrameStore, read_shard, write_shard
 from cityforge.footage.sheet import spread, worst, write_sheet
 from cityforge.footage.stored import part
 from cityforge.footage.summary import summarise
+from cityforge.project import Project
+from cityforge.settings import load_settings
 from cityforge.tables import FOOTAGE, FRAMES, from_rows, write_table
+from cityforge.trust.journal import open_journal
 
 MORNING = datetime(2026, 3, 2, 9, tzinfo=UTC)
 NOW = MORNING + timedelta(days=1)
@@ -353,7 +356,9 @@ def test_command_prints_json_and_writes_where_it_is_told(
     assert [(c["camera"], c["frames"], c["faults"]) for c in said["cameras"]] == [
         ("北门", 9, {"out_of_focus": 3})
     ]
-    assert place.is_file() and not (city / ".cityforge").exists()
+    assert place.is_file() and not (city / ".cityforge" / "sheets").exists()
+    (entry,) = open_journal(Project(city), load_settings(city)).entries(acts=("retrieve",))
+    assert (entry.about, entry.body["ids"]) == ("dataset:streets", ["f1"])
 
 
 def test_command_shows_what_the_catalogue_says_before_frames_are_stored(

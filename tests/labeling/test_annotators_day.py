@@ -118,6 +118,7 @@ def day(
         "CITYFORGE_LABEL_STUDIO_TOKEN": live.token,
         "CITYFORGE_LABEL_STUDIO_FILES": str(live.files),
         "CITYFORGE_TRACKING_URI": "",
+        "CITYFORGE_USER": "王芳",  # who made the champion, and has a key
     }
     pushed = json.loads(run(project.root, "label", "push", dataset, "--json", **server))
     email = f"li.na.{uuid4().hex[:8]}@example.com"

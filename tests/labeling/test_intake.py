@@ -101,7 +101,7 @@ def test_boxes_are_stored_with_where_they_came_from(site: Site) -> None:
     result = site.take(labels)
     assert vars(result) == {
         "images": 2, "boxes": 2, "empty_images": 1, "cut_boxes": 0, "rejected": [],
-        "stored_boxes": 2,
+        "stored_boxes": 2, "withdrawn": 0,
     }  # fmt: skip
     assert site.stored() == [
         ("a-0", "bus", (0, 0, 64, 48)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -36,13 +37,15 @@ HEAVY = ["torch", "mlflow", "pytorch_lightning", "great_expectations", "bentoml"
 # Left never imports right. Names within one row may import each other.
 ORDER = (
     ("errors",),
-    ("settings", "tables", "cards"),
+    ("settings", "tables", "cards", "postgresql"),
     ("project", "compute", "provenance", "starters"),
+    ("trust",),
     ("footage", "tasks"),
     ("labeling", "dataset", "inference"),
+    ("endpoint",),
     ("export",),
     ("training",),
-    ("evaluation", "feedback"),
+    ("evaluation",),
     ("registry",),
     ("cli", "stage", "pipelines", "serving"),
 )
@@ -251,6 +254,18 @@ def test_left_never_imports_right() -> None:
                 wrong.append(f"{path.relative_to(ROOT)} imports {name}")
     assert wrong == []
     assert checked > 250
+
+
+def test_the_platform_page_has_this_order() -> None:
+    page = (ROOT / "platform" / "README.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (`.+?) \|", page, re.MULTILINE)
+    named = [[name.rstrip("/") for name in re.findall(r"`([^`]+)`", row)] for row in rows]
+    assert named == [list(row) for row in ORDER]
+
+
+def test_every_part_in_the_order_is_there() -> None:
+    places = [(SOURCE / name, SOURCE / f"{name}.py", ROOT / name) for row in ORDER for name in row]
+    assert [each[0].name for each in places if not any(path.exists() for path in each)] == []
 
 
 def test_synthetic_stands_alone() -> None:

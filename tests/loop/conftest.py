@@ -12,7 +12,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from scratch import cityforge, copy_project, git
+from scratch import cityforge, copy_project, git, trust_approver
 
 CLASSES = ["垃圾桶", "car"]
 FRAMES = 48
@@ -27,7 +27,7 @@ QUICK = {
     "tune.epochs": 1,
     "train.epochs": 4,
     "train.batch": 8,
-    "train.mosaic": 0.0,
+    "train.augment.mosaic": 0.0,
     "export.parity_frames": 4,
 }
 
@@ -119,6 +119,7 @@ def loop(tmp_path_factory: pytest.TempPathFactory, stills: Path) -> Path:
     root = prepare(tmp_path_factory.mktemp("loop") / "project", stills)
     ran = cityforge(root, "run", "bins", *settings(QUICK))
     assert ran.returncode == 0, ran.stdout + ran.stderr
+    trust_approver(root, "王芳")
     reason = ["--override", "--reason", "a test of the loop"]
     approved = cityforge(root, "model", "approve", "bins", "--by", "王芳", *reason)
     assert approved.returncode == 0, approved.stderr

@@ -6,7 +6,10 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
+
+import httpx
 
 ROOT = Path(__file__).resolve().parents[2]
 # What a checkout holds, less what it made.
@@ -32,6 +35,7 @@ MADE = (
     "snapshot",
     "checks",
     "history",
+    "subsets.json",
     "sealed",
     "__pycache__",
     "*.dvc",
@@ -85,6 +89,14 @@ def cityforge(
     )
 
 
+def trust_approver(root: Path, name: str) -> None:
+    """Give a person a key, and let the project's admin (who ran first) trust it to approve."""
+    public = Path(os.environ["CITYFORGE_KEYS"]) / f"{name}.pub.pem"
+    words = ["key", "trust", str(public)] if public.is_file() else ["key", "new", name]
+    done = cityforge(root, *words, "--role", "approve")
+    assert done.returncode == 0, done.stderr
+
+
 def dvc(root: Path, *words: str) -> str:
     """Run DVC at the project's root."""
     path = str(Path(sys.executable).parent) + os.pathsep + os.environ["PATH"]
@@ -97,3 +109,15 @@ def dvc(root: Path, *words: str) -> str:
         check=True,
     )
     return done.stdout
+
+
+def wait_until_ready(address: str, process: subprocess.Popen[str]) -> str:
+    """The address of an endpoint, once it answers."""
+    due = time.monotonic() + 120
+    while time.monotonic() < due and process.poll() is None:
+        try:
+            if httpx.get(f"{address}/readyz", timeout=2).status_code == 200:
+                return address
+        except httpx.TransportError:
+            time.sleep(0.3)  # nothing tells when a port is open: asked again
+    raise AssertionError(f"the endpoint did not come up: {process.poll()}")

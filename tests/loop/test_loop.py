@@ -6,13 +6,12 @@ import json
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
-from scratch import cityforge, dvc
+from scratch import cityforge, dvc, wait_until_ready
 
 from cityforge.cli.demo import free_port
 
@@ -55,7 +54,7 @@ def test_an_edit_of_one_algorithm_reruns_only_its_own_stages_from_there(
     ran = cityforge(root, "run", "bins")
     assert ran.returncode == 0, ran.stderr
     stages = [line.split("'")[1] for line in ran.stdout.splitlines() if "Running stage" in line]
-    assert stages == ["evaluate@bins", "register@bins"]
+    assert stages == ["export@bins", "evaluate@bins", "register@bins"]
 
 
 def test_predict_answers_a_chinese_file_name_and_draws_it(loop: Path, stills: Path) -> None:
@@ -97,23 +96,13 @@ def test_a_version_that_is_not_approved_cannot_be_built(loop: Path, tmp_path: Pa
 @pytest.fixture(scope="module")
 def endpoint(loop: Path) -> Iterator[str]:
     port = free_port()
-    command = [str(Path(sys.executable).parent / "cityforge"), "serve", "bins", "--port", str(port)]
+    command = [str(Path(sys.executable).parent / "cityforge"), "serve", "bins", "--open"]
+    command += ["--port", str(port)]
     with subprocess.Popen(command, cwd=loop, stderr=subprocess.PIPE, text=True) as process:
         try:
             yield wait_until_ready(f"http://127.0.0.1:{port}", process)
         finally:
             process.terminate()
-
-
-def wait_until_ready(address: str, process: subprocess.Popen[str]) -> str:
-    due = time.monotonic() + 120
-    while time.monotonic() < due and process.poll() is None:
-        try:
-            if httpx.get(f"{address}/readyz", timeout=2).status_code == 200:
-                return address
-        except httpx.TransportError:
-            time.sleep(0.3)
-    raise AssertionError(f"the endpoint did not come up: {process.poll()}")
 
 
 def test_the_endpoint_answers_several_pictures_in_their_own_pixels(
@@ -161,7 +150,9 @@ def test_the_endpoint_refuses_what_is_no_picture(
 
 
 def test_the_endpoint_takes_no_address_for_a_picture(endpoint: str) -> None:
-    answer = httpx.post(f"{endpoint}/predict", data={"images": "http://127.0.0.1:1/x.jpg"})
+    answer = httpx.post(
+        f"{endpoint}/predict", files=[("images", (None, "http://127.0.0.1:1/x.jpg"))]
+    )
     assert answer.status_code == 422
     assert "expected files" in answer.json()["error"]
 
@@ -173,7 +164,7 @@ def test_the_endpoint_says_what_it_was_approved_on(endpoint: str) -> None:
 
 
 def test_the_api_page_describes_predict(endpoint: str) -> None:
-    page = httpx.get(f"{endpoint}/docs.json", timeout=10).json()
+    page = httpx.get(f"{endpoint}/openapi.json", timeout=10).json()
     assert "/predict" in page["paths"]
 
 

@@ -63,15 +63,17 @@ def test_look_at_a_model_shows_figures_and_versions(
     root: Path, make_package: Callable[..., Path]
 ) -> None:
     from cityforge.project import Project
-    from cityforge.registry.versions import register
+    from cityforge.registry.registering import register
+    from cityforge.registry.site import Site
     from cityforge.settings import Settings
-    from cityforge.training.tracking import experiment_id, tracking_client
+    from cityforge.training.tracking import experiment_id
 
     project, settings = Project(root), Settings(tracking_uri="")
-    client = tracking_client(project, settings)
+    site = Site(project, settings)
+    client = site.client
     run_id = client.create_run(experiment_id(client, project, settings, NAME)).info.run_id
     package = make_package(project.build(NAME) / "package", NAME, run_id, score=0.731)
-    register(client, project, NAME, package, package.parent)
+    register(site, NAME, package, package.parent)
     said = run(ROOT / "notebooks" / "look_at_a_model.ipynb", root)
     assert "0.731" in said
     assert "challenger" in said

@@ -28,13 +28,29 @@ def new(
         list[str] | None,
         typer.Option("--class", help="A class of the dataset; by default all of them."),
     ] = None,
+    task: Annotated[
+        str,
+        typer.Option(help="detection (boxes), classification (of a frame) or density (counts)."),
+    ] = "detection",
+    several_labels: Annotated[
+        bool,
+        typer.Option("--several-labels", help="Classification: a frame may have several classes."),
+    ] = False,
 ) -> None:
     """Make an algorithm's folder that runs as it is."""
     project, settings = open_project(context)
     from cityforge.starters import new_algorithm
 
     path = new_algorithm(
-        project, name, title or name, dataset, space, classes or [], settings.user or "unnamed"
+        project,
+        name,
+        title or name,
+        dataset,
+        space,
+        classes or [],
+        settings.user or "unnamed",
+        task,
+        several_labels,
     )
     typer.echo(f"{path.relative_to(project.root)} made and active; next:\ncityforge run {name}")
 

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from cityforge.cli.dataset_split import split
 from cityforge.cli.footage import show_facts
 from cityforge.cli.surroundings import DatasetName, Json, open_project, show, show_json
 
@@ -128,3 +129,6 @@ def show_one(context: typer.Context, dataset: DatasetName, as_json: Json = False
         return
     show_facts(facts)
     show(per_class, False)
+
+
+app.command("split")(split)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import time
 from pathlib import Path
@@ -42,7 +41,7 @@ def demo(
     _heading(4, "approval and Bento")
     folder, tag, version = _approved_bento(project, settings)
     _heading(5, f"the endpoint: {tag}")
-    answer, frame = _ask(project, folder, port)
+    answer, frame = _ask(project, settings, folder, port)
     _close(project, answer, frame, version, time.monotonic() - begun, as_json)
 
 
@@ -86,28 +85,31 @@ def _table(folder: Path) -> Path:
 
 
 def _approved_bento(project: Project, settings: Settings) -> tuple[Path, str, int]:
-    from cityforge.cli.model import login
     from cityforge.registry.approval import approve
     from cityforge.registry.bento import bento_tag, build_bento
+    from cityforge.registry.site import Site, acting
     from cityforge.registry.versions import find_version
-    from cityforge.training.tracking import tracking_client
 
-    client = tracking_client(project, settings)
+    alone = settings.model_copy(update={"one_person": True})  # which the record says
+    site = Site(project, alone, lambda line: typer.echo(line, err=True))
     registered = json.loads(
         (project.build(NAME) / "register" / "version.json").read_text(encoding="utf-8")
     )
-    version = find_version(client, NAME, int(registered["version"]))
+    version = find_version(site, NAME, int(registered["version"]))
     if not version.approval:
-        who = settings.user or login()
-        version, record = approve(client, project, NAME, version.version, who, "the demo")
+        version, record = approve(site, NAME, version.version, acting(site), "the demo")
         typer.echo(f"version {version.version} approved by {record.approver} at {record.at}")
-    folder = build_bento(client, project, version)
-    return folder, bento_tag(version), version.version
+    folder = build_bento(site, version)
+    return folder, bento_tag(version, project.root), version.version
 
 
-def _ask(project: Project, folder: Path, port: int) -> tuple[dict[str, Any], str]:
+def _ask(
+    project: Project, settings: Settings, folder: Path, port: int
+) -> tuple[dict[str, Any], str]:
     """Start the endpoint, send it a frame of the test split, end it."""
-    from cityforge.cli.serving import refuse_used_port, serve_command, serve_environment
+    from cityforge.cli.serving import Asked, refuse_used_port, serve_command, serve_environment
+    from cityforge.registry.published import Publisher
+    from cityforge.registry.site import Site
     from cityforge.training.data import open_training_data
 
     data = open_training_data(project, project.algorithm(NAME))
@@ -116,11 +118,14 @@ def _ask(project: Project, folder: Path, port: int) -> tuple[dict[str, Any], str
     frame = test.frame_ids[busiest]
     port = port or free_port()
     refuse_used_port("127.0.0.1", port)
+    site = Site(project, settings.model_copy(update={"one_person": True}))  # as it was approved
+    Publisher(site, NAME, None, typer.echo).first()
+    asked = Asked("127.0.0.1", port, open_to_all=True)  # for one question, of this machine
     log = project.work / "demo_endpoint.log"
     with log.open("w", encoding="utf-8") as stream:
         process = subprocess.Popen(
-            serve_command(folder, "127.0.0.1", port),
-            env=serve_environment(project) | {"BENTOML_NUM_THREAD": str(os.cpu_count())},
+            serve_command(folder, asked),
+            env=serve_environment(site, NAME, asked),
             stdout=stream,
             stderr=subprocess.STDOUT,
         )
@@ -164,7 +169,7 @@ def ask_when_ready(
                 found: dict[str, Any] = answer.json()
                 return found
         except httpx.TransportError:
-            time.sleep(0.2)
+            time.sleep(0.2)  # nothing tells when a port is open: asked again, at most READY_S
     tail = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:]
     raise ServiceError(
         "an endpoint that answers", found=tail[0] if tail else "silence", where=str(log)
@@ -203,6 +208,7 @@ def _close(
         f"{seconds:.0f} s in all\n\n"
         f"the report   {report}\n\n"
         "next\n"
+        "  cityforge key token new me --scope predict      who may call the endpoint\n"
         f"  cityforge serve {NAME}                     the endpoint, to keep\n"
         f"  cityforge run {NAME} --set train.epochs=4  another version of it\n"
         f"  cityforge model compare {NAME} 2           held against the first"

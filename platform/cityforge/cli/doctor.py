@@ -54,6 +54,8 @@ def doctor(context: typer.Context, as_json: Json = False) -> None:
         _git(),
         _dvc(project),
         _tracking(project, settings),
+        _key(settings),
+        _journal(project, settings),
         _label_studio(settings),
     ]
     show(findings, as_json)
@@ -120,13 +122,13 @@ def _accelerator() -> Finding:
 
     if torch.cuda.is_available():
         return _finding("accelerator", "works", torch.cuda.get_device_name(0))
-    fast = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    fast = torch.cpu._is_amx_tile_supported()
     kind = "bfloat16 on the processor" if fast else "float32 on the processor"
     return _finding("accelerator", "absent", f"none; training uses {kind}")
 
 
 def _fonts() -> Finding:
-    from cityforge.evaluation.fonts import NAMES, find_font
+    from cityforge.tasks.fonts import NAMES, find_font
 
     font = find_font()
     if font is None or font.name == NAMES[-1]:
@@ -166,6 +168,38 @@ def _tracking(project: Project, settings: Settings) -> Finding:
     except ServiceError as error:
         return _finding("MLflow", "fails", error.found, error.do)
     return _finding("MLflow", "works", shown)
+
+
+def _key(settings: Settings) -> Finding:
+    """Whether this person can act; whether the site trusts the key, the journal says."""
+    from cityforge.cli.model import login
+    from cityforge.errors import TrustError
+    from cityforge.trust.keys import has_key, open_key
+
+    who = settings.user or login()
+    if not has_key(settings, who):
+        return _finding("key", "absent", f"none of {who}", "cityforge key new")
+    try:
+        signer = open_key(settings, who)
+    except TrustError as error:
+        return _finding("key", "fails", error.found, error.do)
+    bare = "" if settings.key_passphrase.get_secret_value() else ", not encrypted"
+    return _finding("key", "works", f"{signer.key_id} of {who}{bare}")
+
+
+def _journal(project: Project, settings: Settings) -> Finding:
+    from cityforge.errors import CityforgeError
+    from cityforge.trust.journal import faults_of, open_journal
+
+    try:
+        journal = open_journal(project, settings)
+        faults, number = faults_of(journal, settings), journal.head_number()
+    except CityforgeError as error:
+        return _finding("journal", "fails", error.found, error.do)
+    if faults:
+        said = f"{len(faults)} faults, the first at entry {faults[0].number}"
+        return _finding("journal", "fails", said, "cityforge model audit --verify")
+    return _finding("journal", "works", f"{number} entries, each as it was written")
 
 
 def _label_studio(settings: Settings) -> Finding:

@@ -22,7 +22,7 @@ OUTPUTS = {"ingest": "frames", "snapshot": "snapshot"}
 def leave_expired(
     project: Project, dataset: str, *, last: str = "snapshot", quietly: bool = False
 ) -> None:
-    """Make frames and snapshot anew where they hold expired or withdrawn footage.
+    """Make frames and snapshot anew where they hold what expired or was withdrawn.
 
     Args:
         last: `ingest` leaves the snapshot as it is.
@@ -31,13 +31,22 @@ def leave_expired(
         stage: len(shut_in(project.dataset_folder(dataset), part))
         for stage, part in OUTPUTS.items()
     }
+    labels = 0
     if last == "ingest":
         stale["snapshot"] = 0
+    else:
+        labels = withdrawn_labels_in(project.dataset_folder(dataset))
+        stale["snapshot"] += labels
+    if not quietly:
+        _say_unsealed(project, dataset)
     if not any(stale.values()):
         return
     for stage, count in stale.items():
         if count and not quietly:
-            typer.echo(f"{stage}: made anew without {count} expired or withdrawn files")
+            of_labels = labels if stage == "snapshot" else 0
+            files = f"{count - of_labels} expired or withdrawn files"
+            said = f"{files} and {of_labels} withdrawn labels" if of_labels else files
+            typer.echo(f"{stage}: made anew without {said}")
         # A snapshot is made of frames that are up to date.
         if count or stage == "ingest":
             force = ["--force"] if count else []
@@ -53,6 +62,41 @@ def shut_in(folder: Path, part: str) -> set[str]:
 
     named = footage_in(folder / part / FRAMES_FILE)
     return named & barred(read_with_seals(folder), datetime.now(UTC)).keys() if named else set()
+
+
+def withdrawn_labels_in(folder: Path) -> int:
+    """How many labels of the snapshot were withdrawn since."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    from cityforge.labeling.withdrawn import read_withdrawn
+
+    withdrawn = read_withdrawn(folder)
+    if not withdrawn.ids:
+        return 0
+    columns = ["label_id", "annotator", "annotation_id"]
+    try:
+        table = pq.read_table(folder / "snapshot" / "labels.parquet", columns=columns)
+    except (pa.ArrowException, OSError, KeyError):  # DVC knows whether to make it anew
+        return 0
+    return int(pc.sum(withdrawn.rows_of(table)).as_py() or 0)
+
+
+def _say_unsealed(project: Project, dataset: str) -> None:
+    """Name originals that were withdrawn elsewhere and still lie on this disk."""
+    from cityforge.footage.seals import read_seals
+    from cityforge.footage.withdrawals import withdrawn_footage
+
+    folder = project.dataset_folder(dataset)
+    waiting = withdrawn_footage(folder).keys() - read_seals(folder).keys()
+    for footage_id in sorted(waiting):
+        if any((folder / "footage").glob(f"{footage_id}*")):
+            typer.echo(
+                f"{footage_id} was withdrawn and still lies on this disk: "
+                f"cityforge footage withdraw {dataset} {footage_id} --reason ... seals it here",
+                err=True,
+            )
 
 
 def footage_in(path: Path) -> set[str]:

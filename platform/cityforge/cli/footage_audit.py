@@ -67,9 +67,10 @@ def audit(
     as_json: Json = False,
 ) -> None:
     """Look at stored frames with a second detector, and say what it still finds."""
-    project, _ = open_project(context)
+    project, settings = open_project(context)
     from datetime import UTC, datetime
 
+    from cityforge.cli.retrieval import record_retrieval
     from cityforge.footage.audit import audit as look_again
     from cityforge.footage.shards import FrameStore
     from cityforge.footage.stored import lawful_frames
@@ -102,6 +103,8 @@ def audit(
     if sheet:
         from cityforge.footage.audit_sheet import render_sheet
 
+        ids = table.column("footage_id").unique().to_pylist()
+        record_retrieval(project, settings, dataset, "sheet of finds", ids, "footage audit")
         page = render_sheet(card.title, by, result, table, store.read)
         sheet.write_text(page, encoding="utf-8")
     if as_json:

@@ -20,7 +20,8 @@ def show_dataset(context: typer.Context, dataset: str, as_json: bool, sheet: Pat
 
     Without stored frames, the catalogue alone is shown.
     """
-    project, _ = open_project(context)
+    project, settings = open_project(context)
+    from cityforge.cli.retrieval import record_retrieval
     from cityforge.footage.ingest import FRAMES_TABLE
     from cityforge.footage.seals import read_with_seals
     from cityforge.footage.shards import FrameStore
@@ -42,6 +43,9 @@ def show_dataset(context: typer.Context, dataset: str, as_json: bool, sheet: Pat
     page: Path | None = None
     if stored.frames.num_rows or sheet:
         page = sheet or project.work / "sheets" / f"{dataset}.html"
+        if stored.frames.num_rows:
+            ids = stored.frames.column("footage_id").unique().to_pylist()
+            record_retrieval(project, settings, dataset, "contact sheet", ids, "footage show")
         write_sheet(page, card, stored, FrameStore(place, stored.frames))
     if as_json:
         named = str(page) if page else None

@@ -15,6 +15,7 @@ from cityforge.cli.label_push import push
 from cityforge.cli.label_queue import queue
 from cityforge.cli.label_server import start
 from cityforge.cli.label_status import status
+from cityforge.cli.label_withdraw import withdraw
 from cityforge.cli.surroundings import DatasetName, Json, dvc, open_project, show_json
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ app = typer.Typer(help="Labels in and out of a dataset.", no_args_is_help=True)
 SHOWN_REJECTS = 10
 FORMATS = (
     "studio, studio_min, coco, voc, yolo, cvat_image, cvat_video, labelme, open_images, "
-    "imagenet or mot"
+    "imagenet, mot or clips"
 )
 
 
@@ -68,6 +69,8 @@ def import_(
         f"({result.empty_images} images hold nothing, {result.cut_boxes} boxes cut at the edge); "
         f"{len(result.rejected)} rows refused; {result.stored_boxes} boxes stored"
     )
+    if result.withdrawn:
+        typer.echo(f"{result.withdrawn} labels were withdrawn and stay out", err=True)
     for each in result.rejected[:SHOWN_REJECTS]:
         typer.echo(f"refused: {each.reason}, found {each.found}, in {each.where}", err=True)
     if len(result.rejected) > SHOWN_REJECTS:
@@ -154,7 +157,7 @@ def export(
     as_json: Json = False,
 ) -> None:
     """Write the labels of a dataset, as they are or as they were, in another format."""
-    project, _ = open_project(context)
+    project, settings = open_project(context)
     from cityforge.errors import LabelError
     from cityforge.labeling.formats.registry import find
     from cityforge.labeling.history import read_state
@@ -177,6 +180,11 @@ def export(
     kept_back = known.num_rows - known.column("class").null_count - len(labels.boxes)
     if kept_back:
         typer.echo(f"{kept_back} boxes of frames that may not be used left out", err=True)
+    if format_name == "imagenet":  # the one that holds the pictures themselves
+        from cityforge.cli.retrieval import record_retrieval
+
+        ids = [image.where.partition("-")[0] for image in labels.images]
+        record_retrieval(project, settings, dataset, "pictures", ids, "label export")
     files = _write(labels, path, format_name, stored, folder)
     if as_json:
         show_json({"boxes": len(labels.boxes), "images": len(labels.images), "files": files})
@@ -209,3 +217,4 @@ app.command("pull")(pull)
 app.command("status")(status)
 app.command("history")(history)
 app.command("migrate")(migrate)
+app.command("withdraw")(withdraw)

@@ -106,12 +106,13 @@ def _settle(
 ) -> dict[str, Any]:
     """What the annotations came to; said again without the work where nothing is different."""
     from cityforge.labeling.settle import settle
+    from cityforge.labeling.withdrawn import read_withdrawn
 
     folder = project.dataset_folder(card.name)
     note = project.work / "labeling" / card.name / "settled.json"
     inputs = [
         version("cityforge"), card.model_dump_json(), digest, _stamps(folder / "footage"),
-        stored.frames["frame_id"].to_pylist(),
+        stored.frames["frame_id"].to_pylist(), sorted(read_withdrawn(folder).ids),
     ]  # fmt: skip
     made_from = hashlib.sha256(json.dumps(inputs).encode()).hexdigest()
     try:

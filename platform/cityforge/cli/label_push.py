@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from cityforge.footage.shards import FrameStore
     from cityforge.footage.stored import LawfulFrames
     from cityforge.labeling.studio.project import StudioProject
-    from cityforge.labeling.studio.push import Prefills, Pushed
+    from cityforge.labeling.studio.push import Before, Prefills, Pushed
     from cityforge.labeling.studio.tasks import Prefill
     from cityforge.project import Project
     from cityforge.registry.prefill import Champion
@@ -66,7 +66,8 @@ def push(
         stored = frames_up_to_date(project, card)
         order = _order(project, card, stored, every)
         model = _champion(project, settings, card, algorithm)
-        result = _push(project, card, stored, order, studio, target, files, model, limit)
+        record = _record(project, settings, dataset)
+        result = _push(project, card, stored, order, studio, target, files, model, limit, record)
         marked = 0 if result.stopped else _mark_doubtful(project, card, studio, target)
     _say(result, target, model, marked, as_json)
     if result.stopped:
@@ -151,6 +152,7 @@ def _push(
     files: Path,
     model: Champion | None,
     limit: int | None,
+    record: Before,
 ) -> Pushed:
     from cityforge.footage.shards import FrameStore
     from cityforge.labeling.studio.asked import with_footage
@@ -163,8 +165,19 @@ def _push(
         return push_frames(
             studio, target, card, with_footage(card, stored.frames, stored.footage), order,
             Pictures(files, card.name, store), work=state, limit=limit, progress=bar,
-            prefills=_prefills(model, store, state) if model else None,
+            prefills=_prefills(model, store, state) if model else None, before=record,
         )  # fmt: skip
+
+
+def _record(project: Project, settings: Settings, dataset: str) -> Before:
+    """Puts on record who brings pictures of which footage to Label Studio, before they go."""
+    from cityforge.cli.retrieval import record_retrieval
+
+    def record(frame_ids: Sequence[str]) -> None:
+        ids = {each.partition("-")[0] for each in frame_ids}
+        record_retrieval(project, settings, dataset, "pictures", ids, "label push")
+
+    return record
 
 
 def _prefills(model: Champion, store: FrameStore, state: Path) -> Prefills:
@@ -187,15 +200,16 @@ def _champion(
     names = [algorithm] if algorithm else [
         each for each in every if project.algorithm(each).dataset == card.name
     ]  # fmt: skip
+    names = [each for each in names if project.algorithm(each).task == "detection"]
     if len(names) != 1:
         if names:
             typer.echo(f"no pre-filled boxes: {len(names)} algorithms use this dataset, "
                        "name one with --algorithm", err=True)  # fmt: skip
         return None
     from cityforge.registry.prefill import find_champion
-    from cityforge.training.tracking import tracking_client
+    from cityforge.registry.site import Site
 
-    model = find_champion(tracking_client(project, settings), project, names[0])
+    model = find_champion(Site(project, settings), names[0])
     if model is None:
         typer.echo(f"no pre-filled boxes: '{names[0]}' has no champion yet", err=True)
     return model

@@ -107,27 +107,29 @@ def _model(
 ) -> tuple[Package, int] | None:
     """The champion, or the newest version, of the algorithm that is meant; None: there is none."""
     from cityforge.errors import InputError
+    from cityforge.registry.site import Site
     from cityforge.registry.versions import champion, fetch_package, list_versions
-    from cityforge.training.tracking import tracking_client
 
     if algorithm:
         project.algorithm(algorithm)
         names = [algorithm]
     else:
         every = project.algorithm_names()
-        names = [each for each in every if project.algorithm(each).dataset == dataset]
+        cards = [project.algorithm(each) for each in every]
+        # What counts does not say how sure it is; see registry/looks.py.
+        names = [e.name for e in cards if e.dataset == dataset and e.task != "density"]
     if len(names) > 1:
         raise InputError(
             "one algorithm whose model looks",
             found=f"{len(names)} of dataset '{dataset}': {', '.join(names)}",
             do="name it with --algorithm",
         )
-    client = tracking_client(project, settings)
+    site = Site(project, settings)
     for name in names:
-        versions = list_versions(client, name)
-        chosen = champion(client, name) or (versions[0] if versions else None)
+        versions = list_versions(site, name)
+        chosen = champion(site, name) or (versions[0] if versions else None)
         if chosen:
-            return fetch_package(client, project, chosen)[1], chosen.version
+            return fetch_package(site, chosen)[1], chosen.version
     typer.echo("no model yet: the order goes by how unlike the frames are", err=True)
     return None
 
@@ -218,10 +220,10 @@ def _review(
     from cityforge.labeling.mistakes import likely_mistakes
     from cityforge.labeling.stored import read_labels
 
-    if sight is None:
+    if sight is None or sight.package.about.task != "detection":
         raise InputError(
-            "a model that was trained on these labels",
-            found="none",
+            "a model that finds boxes and was trained on these labels",
+            found=f"one of {sight.package.about.task}" if sight else "none",
             where=f"dataset '{card.name}'",
             do="cityforge run ALGORITHM",
         )

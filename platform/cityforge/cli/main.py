@@ -9,10 +9,24 @@ from typing import Annotated
 
 import typer
 
-from cityforge.cli import algorithm, dataset, footage, label, model, serving
+from cityforge.cli import (
+    algorithm,
+    bundle,
+    dataset,
+    feedback,
+    footage,
+    key,
+    label,
+    model,
+    serving,
+    tune,
+)
+from cityforge.cli.analyze import analyze
 from cityforge.cli.demo import demo
 from cityforge.cli.doctor import doctor
+from cityforge.cli.predict import predict
 from cityforge.cli.run import run
+from cityforge.cli.trace import trace
 
 app = typer.Typer(
     help="City footage in, approved algorithms out.",
@@ -27,10 +41,16 @@ app.add_typer(label.app, name="label")
 app.add_typer(dataset.app, name="dataset")
 app.add_typer(algorithm.app, name="algorithm")
 app.command()(run)
+app.add_typer(tune.app, name="tune")
 app.add_typer(model.app, name="model")
+app.add_typer(key.app, name="key")
 app.add_typer(serving.bento, name="bento")
+app.add_typer(bundle.app, name="bundle")
 app.command()(serving.serve)
-app.command()(serving.predict)
+app.command()(predict)
+app.command()(analyze)
+app.add_typer(feedback.app, name="feedback")
+app.command()(trace)
 
 
 def _version(asked: bool) -> None:

@@ -6,7 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cityforge.cli import model_acts, model_audit, model_failure
 from cityforge.cli.footage import show_facts
+from cityforge.cli.model_compare import compare
+from cityforge.cli.model_parity import parity
 from cityforge.cli.surroundings import (
     AlgorithmName,
     Json,
@@ -20,11 +23,20 @@ if TYPE_CHECKING:
     from cityforge.registry.versions import Version
 
 app = typer.Typer(help="Versions, their evidence, approval.", no_args_is_help=True)
+app.command()(compare)
+app.command()(parity)
+app.command()(model_acts.approve)
+app.command()(model_acts.reject)
+app.command()(model_acts.rollback)
+app.command()(model_acts.adopt)
+app.command()(model_acts.verify)
+app.add_typer(model_failure.app, name="failure")
+app.command()(model_audit.audit)
+app.add_typer(model_audit.hold, name="hold")
 
 VersionNumber = Annotated[
     int | None, typer.Argument(metavar="[VERSION]", help="By default the newest.")
 ]
-Approver = Annotated[str, typer.Option("--by", help="Who; by default CITYFORGE_USER or the login.")]
 
 
 @app.command("list")
@@ -40,13 +52,14 @@ def list_(
 ) -> None:
     """List model versions, the newest first."""
     project, settings = open_project(context)
-    from cityforge.registry.versions import list_versions
-    from cityforge.training.tracking import tracking_client
+    from cityforge.registry.site import Site
+    from cityforge.registry.standing import ACTS, standing
+    from cityforge.registry.versions import versions_in
 
     names = [project.algorithm(algorithm).name] if algorithm else project.algorithm_names()
-    client = tracking_client(project, settings)
-    found = [each for name in names for each in list_versions(client, name)]
-    rows = [_row(each) for each in found]
+    entries = Site(project, settings).journal.entries(acts=ACTS)
+    found = [each for name in names for each in versions_in(standing(entries, name), name)]
+    rows = [_facts(each) if as_json else _row(each) for each in found]
     show(rows, as_json, "no version yet: cityforge run ALGORITHM")
 
 
@@ -59,116 +72,25 @@ def show_one(
 ) -> None:
     """Show a version: its figures, what it came from, who approved it."""
     project, settings = open_project(context)
+    from cityforge.registry.site import Site
     from cityforge.registry.versions import find_version
-    from cityforge.training.tracking import tracking_client
+    from cityforge.trust.journal import faults_of
 
     project.algorithm(algorithm)
-    found = find_version(tracking_client(project, settings), algorithm, version)
-    facts = {**_row(found), **found.metrics, "run": found.run_id, "approval": found.approval}
+    site = Site(project, settings)
+    found = find_version(site, algorithm, version)
+    facts = {**_facts(found), **found.metrics, "run": found.run_id, "approval": found.approval}
     facts |= {
         name.removeprefix("cityforge."): value
         for name, value in found.tags.items()
         if name.endswith(("digest", "commit", "dirty"))
     }
+    facts["gates_held"] = found.state.register.body.get("gates", []) if found.state else []
+    facts["journal"] = f"{len(faults_of(site.journal, settings))} faults, {site.journal.where}"
     if as_json:
         show_json(facts)
         return
     show_facts(facts)
-
-
-@app.command()
-def compare(
-    context: typer.Context,
-    algorithm: AlgorithmName,
-    one: Annotated[int, typer.Argument(help="A version.")],
-    other: Annotated[int | None, typer.Argument(help="By default the champion.")] = None,
-    as_json: Json = False,
-) -> None:
-    """Hold two versions of an algorithm side by side."""
-    project, settings = open_project(context)
-    from cityforge.errors import RegistryError
-    from cityforge.registry.versions import champion, find_version
-    from cityforge.training.tracking import tracking_client
-
-    project.algorithm(algorithm)
-    client = tracking_client(project, settings)
-    left = find_version(client, algorithm, one)
-    right = champion(client, algorithm) if other is None else find_version(client, algorithm, other)
-    if right is None:
-        raise RegistryError("a champion to compare with", found="none", do="name a second version")
-    same = left.tags.get("cityforge.snapshot_digest") == right.tags.get("cityforge.snapshot_digest")
-    rows: list[dict[str, Any]] = []
-    for name in sorted(set(left.metrics) | set(right.metrics)):
-        a, b = left.metrics.get(name), right.metrics.get(name)
-        change = a - b if a is not None and b is not None else None
-        rows.append(
-            {"metric": name, f"v{left.version}": a, f"v{right.version}": b, "difference": change}
-        )
-    if as_json:
-        show_json({"same_snapshot": same, "metrics": rows})
-        return
-    show(rows, False)
-    if not same:
-        typer.echo("measured on different snapshots: the figures do not compare", err=True)
-
-
-@app.command()
-def approve(
-    context: typer.Context,
-    algorithm: AlgorithmName,
-    version: VersionNumber = None,
-    by: Approver = "",
-    reason: Annotated[str, typer.Option(help="Why.")] = "",
-    override: Annotated[
-        bool, typer.Option("--override", help="Approve under a gate; needs --reason.")
-    ] = False,
-    as_json: Json = False,
-) -> None:
-    """Approve a version: it becomes champion and may be built and served."""
-    project, settings = open_project(context)
-    from cityforge.registry import approval
-    from cityforge.training.tracking import tracking_client
-
-    project.algorithm(algorithm)
-    who = by or settings.user or login()
-    client = tracking_client(project, settings)
-    found, record = approval.approve(
-        client, project, algorithm, version, who, reason, override=override
-    )
-    if as_json:
-        show_json({"algorithm": algorithm, "version": found.version, **vars(record)})
-        return
-    typer.echo(
-        f"{algorithm} version {found.version} approved by {record.approver} at {record.at}, "
-        f"on evidence {record.evidence_digest[:16]}; it is champion\n"
-        f"next: cityforge serve {algorithm}"
-    )
-
-
-@app.command()
-def rollback(
-    context: typer.Context,
-    algorithm: AlgorithmName,
-    version: Annotated[
-        int | None, typer.Argument(metavar="[VERSION]", help="By default the champion before.")
-    ] = None,
-    by: Approver = "",
-    reason: Annotated[str, typer.Option(help="Why.")] = "",
-    as_json: Json = False,
-) -> None:
-    """Make an earlier approved version champion again."""
-    project, settings = open_project(context)
-    from cityforge.registry import approval
-    from cityforge.training.tracking import tracking_client
-
-    project.algorithm(algorithm)
-    who = by or settings.user or login()
-    client = tracking_client(project, settings)
-    before, now = approval.rollback(client, algorithm, version, who, reason)
-    if as_json:
-        show_json({"algorithm": algorithm, "before": before.version, "now": now.version})
-        return
-    typer.echo(f"{algorithm}: version {now.version} is champion again, instead of {before.version}")
 
 
 def login() -> str:
@@ -179,14 +101,26 @@ def login() -> str:
 
 
 def _row(version: Version) -> dict[str, Any]:
-    metrics = version.metrics
+    """A line of the table: the task's first figures in one column."""
+    from cityforge.evaluation.headline import HEADLINE, headline
+
+    facts = _facts(version)
+    figures = headline(version.task, {name: facts.pop(name) for name in HEADLINE[version.task]})
+    first = {name: facts.pop(name) for name in ("algorithm", "version", "aliases")}
+    return {**first, "figures": figures, **facts}
+
+
+def _facts(version: Version) -> dict[str, Any]:
+    from cityforge.evaluation.headline import HEADLINE
+
+    passed = version.tags.get("cityforge.gates_passed") == "true"
     return {
         "algorithm": version.algorithm,
         "version": version.version,
         "aliases": list(version.aliases),
-        "map50": metrics.get("map50"),
-        "map50_95": metrics.get("map50_95"),
-        "gates": "passed" if version.tags.get("cityforge.gates_passed") == "true" else "not passed",
+        **{name: version.metrics.get(name) for name in HEADLINE[version.task]},
+        "gates": "passed" if passed else "not passed",
         "approved_by": version.approval["approver"] if version.approval else None,
+        "standing": version.state.words() if version.state else None,
         "created_at": version.created_at.isoformat(timespec="seconds"),
     }

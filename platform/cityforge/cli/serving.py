@@ -1,27 +1,26 @@
-"""`cityforge bento build`, `serve` and `predict`: approved versions at work."""
+"""`cityforge bento build` and `serve`: approved versions at work."""
 
 from __future__ import annotations
 
 import os
 import sys
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cityforge.cli.surroundings import AlgorithmName, Json, open_project, show, show_json
+from cityforge.cli.surroundings import AlgorithmName, Json, open_project, show_json
 
 if TYPE_CHECKING:
-    from cityforge.inference.package import Package
-    from cityforge.inference.runtime import Answer
     from cityforge.project import Project
+    from cityforge.registry.site import Site
     from cityforge.settings import Settings
 
 bento = typer.Typer(help="Bentos of approved versions.", no_args_is_help=True)
 
-Chosen = Annotated[
-    int | None, typer.Option("--version", help="An approved version; by default the champion.")
-]
+MUST_BE = "Must be the champion, the default: roll back to another approved version first."
+Chosen = Annotated[int | None, typer.Option("--version", help=MUST_BE)]
 
 
 @bento.command()
@@ -43,51 +42,171 @@ def built_bento(
     """The Bento of an approved version, built when it is not there yet: its folder and tag."""
     from cityforge.registry.approval import approved_version
     from cityforge.registry.bento import bento_tag, build_bento
-    from cityforge.training.tracking import tracking_client
+    from cityforge.registry.site import Site
 
     project.algorithm(algorithm)
-    client = tracking_client(project, settings)
-    found = approved_version(client, algorithm, version)
-    return build_bento(client, project, found), bento_tag(found)
+    site = Site(project, settings)
+    found = approved_version(site, algorithm, version)
+    return build_bento(site, found), bento_tag(found, project.root)
 
 
 def serve(
     context: typer.Context,
     algorithm: AlgorithmName,
-    version: Chosen = None,
+    version: Annotated[
+        int | None,
+        typer.Option(
+            "--version", help=f"{MUST_BE} With it the endpoint follows no later approval."
+        ),
+    ] = None,
     port: Annotated[int, typer.Option(min=1, max=65535)] = 3000,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    open_to_all: Annotated[
+        bool | None,
+        typer.Option("--open/--closed", help="Whether anyone may call without a token; closed."),
+    ] = None,
+    hosts: Annotated[
+        str | None, typer.Option(help="Names, by commas, that callers know this machine by.")
+    ] = None,
+    tls_cert: Annotated[
+        Path | None, typer.Option(help="Certificate (PEM): answer over TLS.")
+    ] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="Its private key (PEM).")] = None,
+    capture: Annotated[
+        float | None,
+        typer.Option(
+            min=0, max=1, help="Keep a picture of this share of the requests, made private first."
+        ),
+    ] = None,
+    compute: Annotated[
+        int | None,
+        typer.Option(min=0, max=256, help="Processes that answer pictures; 0: one a core."),
+    ] = None,
 ) -> None:
-    """Serve an approved version: POST /predict with pictures in the field images."""
+    """Serve the champion: pictures to POST /predict, clips to POST /analyze, a page at /.
+
+    Who calls needs a token (cityforge key token new). An approval or a rollback, here or on
+    another machine of the site, takes effect while it runs. What is not said here is read from
+    the settings CITYFORGE_OPEN_TO_ALL, _HOSTS, _TLS_CERT, _TLS_KEY, _CAPTURE_SHARE, _COMPUTE.
+    """
     project, settings = open_project(context)
-    refuse_used_port(host, port)
-    folder, tag = built_bento(project, settings, algorithm, version)
-    typer.echo(f"{tag} at http://{host}:{port} (its API: http://{host}:{port}/#/)", err=True)
-    sys.stderr.flush()
-    command = serve_command(folder, host, port)
-    os.execve(command[0], command, serve_environment(project))  # signals reach BentoML itself
-
-
-def serve_command(folder: Path, host: str, port: int) -> list[str]:
-    """The BentoML process that serves a Bento."""
-    return [
-        sys.executable,
-        "-m",
-        "bentoml",
-        "serve",
-        str(folder),
-        "--host",
+    asked = Asked(
         host,
-        "--port",
-        str(port),
-    ]
+        port,
+        settings.open_to_all if open_to_all is None else open_to_all,
+        settings.hosts if hosts is None else hosts,
+        tls_cert or _path(settings.tls_cert),
+        tls_key or _path(settings.tls_key),
+        settings.capture_share if capture is None else capture,
+        settings.compute if compute is None else compute,
+    )
+    refuse_unfit(project, asked)
+    folder, tag = built_bento(project, settings, algorithm, version)
+    typer.echo(f"{tag} at {asked.address} (its API: {asked.address}/docs)", err=True)
+    from cityforge.cli.serve_process import supervise
+    from cityforge.registry.published import Publisher
+    from cityforge.registry.site import Site
+
+    site = Site(project, settings)
+    publisher = Publisher(site, algorithm, version, lambda line: typer.echo(line, err=True))
+    publisher.first()
+    command = serve_command(folder, asked)
+    code = supervise(command, serve_environment(site, algorithm, asked), publisher.look)
+    raise typer.Exit(code)
 
 
-def serve_environment(project: Project) -> dict[str, str]:
-    """Its environment: this project's Bentos, and no telemetry."""
+@dataclass(frozen=True)
+class Asked:
+    """How an endpoint is to be served."""
+
+    host: str
+    port: int
+    open_to_all: bool = False
+    hosts: str = ""
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    capture: float = 0.0
+    compute: int = 0
+
+    @property
+    def address(self) -> str:
+        """Where a person finds it."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{'https' if self.tls_cert else 'http'}://{host}:{self.port}"
+
+
+def refuse_unfit(project: Project, asked: Asked) -> None:
+    """Raise when the endpoint could not start, or nobody could call it.
+
+    Raises:
+        ServiceError: the port is used.
+        InputError: half a TLS, files that do not fit, or no token and not open.
+    """
+    from cityforge.endpoint.tls import check_tls
+    from cityforge.endpoint.token_file import read_tokens
+    from cityforge.errors import InputError
+
+    refuse_used_port(asked.host, asked.port)
+    if (asked.tls_cert is None) != (asked.tls_key is None):
+        lacking = "--tls-key" if asked.tls_key is None else "--tls-cert"
+        raise InputError("both --tls-cert and --tls-key", found=f"no {lacking}")
+    if asked.tls_cert and asked.tls_key:
+        check_tls(asked.tls_cert, asked.tls_key)
+    if not asked.open_to_all and not read_tokens(tokens_path(project)):
+        raise InputError(
+            "someone who may call", found="no token", where=str(tokens_path(project)),
+            do="cityforge key token new NAME, or serve with --open",
+        )  # fmt: skip
+
+
+def _path(text: str) -> Path | None:
+    return Path(text) if text else None
+
+
+def tokens_path(project: Project) -> Path:
+    """The file of those who may call the endpoints of this machine."""
+    from cityforge.endpoint.token_file import PLACE
+
+    return project.work / PLACE
+
+
+def serve_command(folder: Path, asked: Asked) -> list[str]:
+    """The BentoML process that serves a Bento."""
+    tls = []
+    if asked.tls_cert and asked.tls_key:
+        cert, key = str(asked.tls_cert.resolve()), str(asked.tls_key.resolve())
+        tls = ["--ssl-certfile", cert, "--ssl-keyfile", key]
+    listen = ["--host", asked.host, "--port", str(asked.port)]
+    return [sys.executable, "-m", "cityforge.endpoint.bento", "serve", str(folder), *listen, *tls]
+
+
+def serve_environment(site: Site, algorithm: str, asked: Asked) -> dict[str, str]:
+    """Its environment: this project's Bentos, what is published, who may call, its books."""
+    from cityforge.endpoint.captures import write_privacy
     from cityforge.registry.bento import bento_home
+    from cityforge.registry.published import pointer_path, serving_folder
 
-    return {**os.environ, "BENTOML_HOME": str(bento_home(project))}
+    project = site.project
+    card = project.dataset(project.algorithm(algorithm).dataset)
+    privacy = serving_folder(site, algorithm) / "privacy.json"
+    write_privacy(privacy, card.privacy, project.root / "datasets" / card.name)
+    names = [asked.hosts, "" if asked.host in ("0.0.0.0", "::") else asked.host]
+    return {
+        **os.environ,
+        "BENTOML_HOME": str(bento_home(project)),
+        "CITYFORGE_PUBLISHED": str(pointer_path(site, algorithm)),
+        "CITYFORGE_ANSWERS": str(project.work / "answers"),
+        "CITYFORGE_TOKENS": str(tokens_path(project)),
+        "CITYFORGE_OPEN_TO_ALL": str(asked.open_to_all).lower(),
+        "CITYFORGE_HOSTS": ",".join(name for name in names if name),
+        "CITYFORGE_CAMERAS": str(project.root / "serving" / "cameras"),
+        "CITYFORGE_FEEDBACK": str(project.work / "feedback"),
+        "CITYFORGE_SECRET": str(serving_folder(site, algorithm) / "request_ids.key"),
+        "CITYFORGE_CAPTURE": str(project.work / "captures" / algorithm),
+        "CITYFORGE_CAPTURE_SHARE": str(asked.capture),
+        "CITYFORGE_PRIVACY": str(privacy),
+        "CITYFORGE_COMPUTE": str(asked.compute),
+    }
 
 
 def refuse_used_port(host: str, port: int) -> None:
@@ -106,103 +225,3 @@ def refuse_used_port(host: str, port: int) -> None:
                 found=error.strerror or "in use",
                 do="end what uses it, or choose another with --port",
             ) from error
-
-
-def predict(
-    context: typer.Context,
-    algorithm: AlgorithmName,
-    paths: Annotated[list[Path], typer.Argument(help="Pictures, or folders of them.")],
-    version: Annotated[
-        int | None,
-        typer.Option("--version", help="Any version; by default the champion, or the newest."),
-    ] = None,
-    threshold: Annotated[
-        float | None, typer.Option(help="Least score; by default the package's own.", min=0, max=1)
-    ] = None,
-    draw: Annotated[
-        Path | None, typer.Option(help="Folder for the pictures with their boxes drawn.")
-    ] = None,
-    as_json: Json = False,
-) -> None:
-    """Answer pictures on this machine, without a server."""
-    project, settings = open_project(context)
-    from cityforge.footage.listing import list_files
-    from cityforge.inference.runtime import Model
-
-    package, number = _package(project, settings, algorithm, version)
-    model = Model(package)
-    found: list[dict[str, Any]] = []
-    listed = list_files(paths)
-    if listed.refused:
-        raise listed.refused[0]
-    for path, name in listed.files:
-        data = path.read_bytes()
-        answer = _answer(model, path, data, threshold)
-        found.append({"image": name, "boxes": boxes_of(answer, package)})
-        if draw:
-            _draw(draw, name, data, answer, package)
-    if as_json:
-        show_json(
-            {"algorithm": algorithm, "version": number, "digest": package.digest, "answers": found}
-        )
-        return
-    rows = [{"image": each["image"], **box} for each in found for box in each["boxes"]]
-    show(rows, False, "nothing found")
-
-
-def _package(
-    project: Project, settings: Settings, algorithm: str, version: int | None
-) -> tuple[Package, int]:
-    from cityforge.registry.versions import champion, fetch_package, find_version
-    from cityforge.training.tracking import tracking_client
-
-    project.algorithm(algorithm)
-    client = tracking_client(project, settings)
-    chosen = champion(client, algorithm) if version is None else None
-    chosen = chosen or find_version(client, algorithm, version)
-    return fetch_package(client, project, chosen)[1], chosen.version
-
-
-def _answer(model: Any, path: Path, data: bytes, threshold: float | None) -> Answer:
-    from cityforge.errors import InputError
-
-    try:
-        answers: list[Answer] = model.answer([data], threshold)
-    except InputError as error:
-        raise InputError(error.expected, found=error.found, where=str(path)) from error
-    return answers[0]
-
-
-def boxes_of(answer: Answer, package: Package) -> list[dict[str, Any]]:
-    """The boxes of an answer as people and programs read them."""
-    return [
-        {
-            "class": package.about.classes[answer.cls[row]],
-            "score": round(float(answer.score[row]), 4),
-            **dict(zip(("x1", "y1", "x2", "y2"), map(_tenth, answer.xyxy[row]), strict=True)),
-        }
-        for row in range(len(answer.score))
-    ]
-
-
-def _tenth(value: float) -> float:
-    return round(float(value), 2)
-
-
-def _draw(folder: Path, name: str, data: bytes, answer: Answer, package: Package) -> None:
-    import numpy as np
-
-    from cityforge.evaluation.pictures import draw_boxes
-    from cityforge.tasks.boxes import Boxes
-
-    target = folder / Path(name).with_suffix(".jpg").name
-    folder.mkdir(parents=True, exist_ok=True)
-    found = Boxes(
-        np.zeros(len(answer.score), np.int64),
-        answer.cls.astype(np.int64),
-        answer.xyxy,
-        answer.score,
-    )
-    longest = max(answer.width, answer.height)
-    drawn = draw_boxes(data, Boxes.empty(), found, package.about.classes, longest=longest)
-    target.write_bytes(drawn)

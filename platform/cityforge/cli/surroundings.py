@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 
+MANY = 200  # rows; above it a table is plain lines
+
 # DVC's hints on what else one could do; they say nothing about the work.
 HINTS = (
     "To track the changes with git",
@@ -50,6 +52,13 @@ def show(rows: Sequence[Mapping[str, Any]], as_json: bool, empty: str = "nothing
         return
     if not rows:
         typer.echo(empty)
+        return
+    if len(rows) > MANY:
+        from cityforge.cli.plain_table import plain_lines
+
+        head = [name.replace("_", " ") for name in rows[0]]
+        cells = [[_cell(value) for value in row.values()] for row in rows]
+        typer.echo("\n".join(plain_lines(head, cells)))
         return
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
@@ -104,9 +113,13 @@ def progress(task: str, unit: str) -> Iterator[Callable[[int, int], None]]:
         yield advance
 
 
-def dvc_environment() -> dict[str, str]:
-    """The environment of DVC's stages: this very Python, this very cityforge."""
+def dvc_environment(quietly: bool = False) -> dict[str, str]:
+    """The environment of DVC's stages: this very Python, this very cityforge, this terminal."""
+    from cityforge.settings import TERMINAL
+
     environment = dict(os.environ)
+    if sys.stdout.isatty() and not quietly:
+        environment[TERMINAL] = os.ttyname(sys.stdout.fileno())
     here = str(Path(sys.executable).parent)
     environment["PATH"] = here + os.pathsep + environment.get("PATH", "")
     environment["PYTHONUNBUFFERED"] = "1"
@@ -128,7 +141,7 @@ def dvc(project: Project, *words: str, quietly: bool = False) -> None:
     with subprocess.Popen(
         command,
         cwd=project.root,
-        env=dvc_environment(),
+        env=dvc_environment(quietly),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -24,7 +24,7 @@ from cityforge.footage.catalogue import (
 )
 from cityforge.footage.probe import ID_LENGTH, Probe, content_id
 from cityforge.footage.recordings import Recording
-from cityforge.footage.seals import read_seals
+from cityforge.footage.seals import read_marks
 from cityforge.tables import FOOTAGE, from_rows, write_table
 
 # What was added is written down this often, so that a kill loses no more than this; writing a
@@ -42,7 +42,7 @@ class Book:
         self._folder = folder
         self.result = result
         self.rows = {str(row["footage_id"]): row for row in read_catalogue(folder).to_pylist()}
-        self._seals = read_seals(folder)  # an older catalogue does not know of all that is sealed
+        self._marks = read_marks(folder)  # the catalogue does not know of all that is withdrawn
         self._again: list[tuple[str, str]] = []
         self._new: dict[str, dict[str, Any]] = {}  # rows that are not written yet
         self._named: dict[str, set[str]] = {}  # other names that are not written yet
@@ -56,7 +56,7 @@ class Book:
         for (path, name), footage_id in zip(files, ids, strict=True):
             if isinstance(footage_id, FootageError):
                 self.result.refused.append(footage_id)
-            elif footage_id in self.rows or footage_id in self._seals:
+            elif footage_id in self.rows or footage_id in self._marks:
                 self._meet_again(footage_id, name)
             elif footage_id in new:
                 self._again.append((footage_id, name))
@@ -95,10 +95,10 @@ class Book:
 
     def _meet_again(self, footage_id: str, name: str) -> None:
         row = self.rows.get(footage_id, {})
-        seal = self._seals.get(footage_id, {})
-        withdrawn = row.get("withdrawn_at") or seal.get("withdrawn_at")
+        mark = self._marks.get(footage_id, {})
+        withdrawn = row.get("withdrawn_at") or mark.get("withdrawn_at")
         if withdrawn:
-            reason = row.get("withdrawn_reason") or seal.get("reason")
+            reason = row.get("withdrawn_reason") or mark.get("reason")
             self.result.refused.append(
                 FootageError(
                     "footage that may be used",

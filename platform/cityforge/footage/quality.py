@@ -114,7 +114,7 @@ class Watcher:
         mean, deviation = cv2.meanStdDev(grey)
         _, edges = cv2.meanStdDev(cv2.Laplacian(grey, cv2.CV_16S))
         fault = _unseen(grey)
-        lighting = "night" if fault == "black" else _lighting(small, colours)
+        lighting = "night" if fault == "black" else lighting_of(small, colours)
         self._lighting = "" if fault else lighting
         if self._keeps:
             self._keep(self._lighting, small)
@@ -212,22 +212,26 @@ def _unseen(grey: NDArray[np.uint8]) -> str:
     return "black" if dark.mean() >= FLAT_SHARE else "covered"
 
 
-def _lighting(small: NDArray[np.uint8], colours: NDArray[np.uint8]) -> str:
-    import cv2
+def lighting_of(small: NDArray[np.uint8], colours: NDArray[np.uint8]) -> str:
+    """Tell day, night or infrared from a small picture.
 
-    blue, green, red = cv2.split(colours)
-    high, low = cv2.max(cv2.max(blue, green), red), cv2.min(cv2.min(blue, green), red)
-    if _percentile(cv2.subtract(high, low), 95) <= INFRARED_CHROMA:
+    Args:
+        small: (h, w) luma.
+        colours: (H, W, 3), about as many pixels of it in colour, in any order of the colours.
+    """
+    one, two, three = colours[..., 0], colours[..., 1], colours[..., 2]
+    high = np.maximum(np.maximum(one, two), three)
+    chroma = high - np.minimum(np.minimum(one, two), three)
+    if _share(chroma <= INFRARED_CHROMA, 95):
         return "infrared"
     seen = _without_bars(small)
-    dark = _percentile(seen, 50) < NIGHT_LUMA and _percentile(seen, 80) < NIGHT_LIGHTS_LUMA
+    dark = _share(seen < NIGHT_LUMA, 50) and _share(seen < NIGHT_LIGHTS_LUMA, 80)
     return "night" if dark else "day"
 
 
-def _percentile(values: NDArray[np.uint8], percent: int) -> int:
-    """Least value that `percent` of uint8 values do not exceed; counting them needs no sort."""
-    counts = np.bincount(values.ravel(), minlength=256).cumsum()
-    return int(np.searchsorted(counts, values.size * percent / 100))
+def _share(holds: NDArray[np.bool_], percent: int) -> bool:
+    """Whether a percentile lies under a limit: it holds for so many in a hundred."""
+    return int(np.count_nonzero(holds)) >= holds.size * percent / 100
 
 
 def _without_bars(small: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -28,7 +28,7 @@ from cityforge.footage.seals import (
     close_seal,
     open_seal,
     read_any,
-    read_seals,
+    read_marks,
     sealed_folder,
     with_marks,
 )
@@ -79,8 +79,9 @@ def withdraw_all(folder: Path, reasons: Mapping[str, str], now: datetime, who: s
         if not reason.strip():
             raise InputError("a reason that stays on record", found="none", where=footage_id)
     rows = _mark(folder, reasons, now)
+    marks = read_marks(folder)
     for row in rows:
-        open_seal(folder, row, who)
+        open_seal(folder, row, str(marks.get(row["footage_id"], {}).get("by", who)))
     _seal_frames(folder, set(reasons))
     _seal_labels(folder, set(reasons))
     _seal_originals(folder, set(reasons))
@@ -91,13 +92,13 @@ def _mark(folder: Path, reasons: Mapping[str, str], now: datetime) -> list[dict[
     """Say in the catalogue that footage is withdrawn; its rows."""
     with alone_with(folder):
         stored = read_catalogue(folder)
-        known = stored.column("footage_id").to_pylist()
+        stated = stored.column("footage_id").to_pylist()
         for each in reasons:
-            if each not in known:
-                raise NameUnknown("footage", each, known, where=str(folder))
+            if each not in stated:
+                raise NameUnknown("footage", each, stated, where=str(folder))
         asked = {each: {"withdrawn_at": now, "reason": why} for each, why in reasons.items()}
-        seals = {each: seal for each, seal in read_seals(folder).items() if each in reasons}
-        marked = with_marks(stored, asked | seals)
+        known = {each: mark for each, mark in read_marks(folder).items() if each in reasons}
+        marked = with_marks(stored, asked | known)
         if not marked.equals(stored):
             write_table(marked, FOOTAGE, catalogue_path(folder))
     return [row for row in marked.to_pylist() if row["footage_id"] in reasons]

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from cityforge.errors import DataError, TableError
 from cityforge.footage.catalogue import read_catalogue
+from cityforge.footage.withdrawals import withdrawn_footage
 from cityforge.tables import FOOTAGE, from_rows
 
 REASON_FILE = "reason.json"
@@ -56,12 +57,18 @@ def read_seals(folder: Path) -> dict[str, dict[str, Any]]:
     return found
 
 
-def read_with_seals(folder: Path) -> pa.Table:
-    """The catalogue, in which all that is sealed here is withdrawn.
+def read_marks(folder: Path) -> dict[str, Mapping[str, Any]]:
+    """All that was withdrawn of a dataset, sealed here or not: withdrawn_at, reason, by."""
+    return {**withdrawn_footage(folder), **read_seals(folder)}
 
-    An older catalogue that was checked out again does not know of a later withdrawal.
+
+def read_with_seals(folder: Path) -> pa.Table:
+    """The catalogue, in which all is withdrawn that is sealed here or that the journal names.
+
+    An older catalogue that was checked out again does not know of a later withdrawal, nor does
+    that of a colleague who has not fetched it yet.
     """
-    return with_marks(read_catalogue(folder), read_seals(folder))
+    return with_marks(read_catalogue(folder), read_marks(folder))
 
 
 def with_marks(footage: pa.Table, marks: Mapping[str, Mapping[str, Any]]) -> pa.Table:

@@ -123,6 +123,11 @@ class FrameStore:
             )
         return data
 
+    def shard_of(self, frame_id: str) -> Path:
+        """Where a stored frame lies."""
+        shard, _, _ = self._at[frame_id]
+        return self.folder / str(shard)
+
     def __getstate__(self) -> dict[str, object]:
         return {"folder": self.folder, "_at": self._at}
 

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from cityforge.errors import PackageError
 from cityforge.inference.package import Package
 from cityforge.inference.runtime import Answer, answer_of, open_session
+from cityforge.tasks.kinds import OUTPUTS
 from cityforge.tasks.picture import decode_and_fit
 
-BACKBONE = "/backbone/"  # how the exporter names the parts of `Detector.backbone`
+BACKBONE = "/backbone/"  # how the exporter names the parts of a network's `backbone`
 
 
 @dataclass(frozen=True)
@@ -32,10 +33,11 @@ class Looker:
         self.about = package.about
         self.digest = package.digest
         self._feature = deepest_feature(package.model)
+        self._outputs = list(OUTPUTS[self.about.task])
         self._session = open_session(_with_output(package.model, self._feature), threads)
 
     def look(self, pictures: Sequence[bytes], score_floor: float) -> list[Look]:
-        """Look at JPEG pictures; boxes are in pixels of each picture.
+        """Look at pictures; boxes are in pixels of each picture.
 
         Raises:
             InputError: a picture that does not decode.
@@ -43,13 +45,11 @@ class Looker:
         size = self.about.input_width, self.about.input_height
         fitted = [decode_and_fit(each, *size) for each in pictures]
         batch = np.stack([each.canvas for each in fitted])
-        scores, boxes, features = self._session.run(
-            ["scores", "boxes", self._feature], {"pictures": batch}
-        )
+        *raw, features = self._session.run([*self._outputs, self._feature], {"pictures": batch})
         means = features.mean((2, 3), dtype=np.float32)  # (N, D)
         means /= np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-12)
         return [
-            Look(answer_of(self.about, scores[row], boxes[row], each, score_floor), means[row])
+            Look(answer_of(self.about, [e[row] for e in raw], each, score_floor), means[row])
             for row, each in enumerate(fitted)
         ]
 

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from cityforge.cards.dataset import Dataset
 from cityforge.errors import LabelError, suggest
+from cityforge.labeling.clips import by_frame
 from cityforge.labeling.fitting import XYXY, cut_to, misfit_of_box, misfit_of_point, shown_box
 from cityforge.labeling.formats.rows import (
     LabelFile,
@@ -30,6 +31,7 @@ from cityforge.labeling.stored import (
     rejected_path,
     replace_labels,
 )
+from cityforge.labeling.withdrawn import Withdrawn, read_withdrawn
 from cityforge.tables import LABELS, from_rows
 
 __all__ = ["Intake", "labels_path", "read_labels", "rejected_path", "take_in"]
@@ -45,6 +47,7 @@ class Intake:
     cut_boxes: int  # stood partly outside, cut at the edge
     rejected: list[Rejected]
     stored_boxes: int  # in the dataset afterwards
+    withdrawn: int = 0  # labels that were withdrawn, and stay out
 
 
 def take_in(
@@ -64,14 +67,15 @@ def take_in(
         LabelError: not one row could be used; nothing stored was changed.
     """
     finder = FrameFinder(footage, frames, film)
+    labels = by_frame(labels, finder, card.class_names)
     rejected = list(labels.rejected)
     places = _places(labels.images, finder, rejected)
-    judge = _Judge(card, labels.source, rejected, read_labels(folder))
+    judge = _Judge(card, labels.source, rejected, read_labels(folder), read_withdrawn(folder))
     rows = [row for box in labels.boxes if (row := judge.row(box, places)) is not None]
     with_boxes = {str(row["frame_id"]) for row in rows}
     spoken_of = {place[0].frame_id for place in places.values()}
     refused_there = {places[each.image][0].frame_id for each in rejected if each.image in places}
-    empty = sorted(spoken_of - with_boxes - refused_there)
+    empty = sorted(spoken_of - with_boxes - refused_there - judge.withdrawn_on)
     task = _task_of(labels)
     rows += [row_of_nothing(frame_id, labels.source, task) for frame_id in empty]
     list_rejected(folder, labels.source, [(labels.source, each) for each in rejected])
@@ -79,12 +83,14 @@ def take_in(
         first = f"; the first: {rejected[0].reason} ({rejected[0].found})" if rejected else ""
         raise LabelError(
             "a label that can be used",
-            found=f"none in {len(labels.images)} images, {len(rejected)} rows refused{first}",
+            found=f"none in {len(labels.images)} images, {len(rejected)} rows refused"
+            f"{f', {judge.withdrawn} withdrawn' if judge.withdrawn else ''}{first}",
             where=labels.source,
             do="nothing was changed",
         )
     stored = _store(folder, labels.source, rows, spoken_of)
-    return Intake(len(spoken_of), len(rows) - len(empty), len(empty), judge.cut, rejected, stored)
+    boxes = len(rows) - len(empty)
+    return Intake(len(spoken_of), boxes, len(empty), judge.cut, rejected, stored, judge.withdrawn)
 
 
 Place = tuple[StoredFrame, float, float]
@@ -110,9 +116,15 @@ class _Judge:
     """Turns boxes into rows, and counts what it cannot use."""
 
     def __init__(
-        self, card: Dataset, source: str, rejected: list[Rejected], stored: pa.Table
+        self,
+        card: Dataset,
+        source: str,
+        rejected: list[Rejected],
+        stored: pa.Table,
+        withdrawn: Withdrawn,
     ) -> None:
         self._card = card
+        self._barred = withdrawn
         self._classes = set(card.class_names)
         self._source = source
         self._rejected = rejected
@@ -123,6 +135,8 @@ class _Judge:
             if row["class"] is not None and row["source"] != source
         }
         self.cut = 0
+        self.withdrawn = 0
+        self.withdrawn_on: set[str] = set()  # frames that do not become empty by it
 
     def row(self, box: LabelledBox, places: dict[str, Place]) -> dict[str, Any] | None:
         if box.image not in places:
@@ -146,6 +160,10 @@ class _Judge:
         at = "image" if of_image else shown_box(cut)
         key = f"{frame.frame_id}|{box.cls}|{at}|{box.annotator or ''}|{self._source}"
         label_id = hashlib.sha256(key.encode()).hexdigest()[:16]
+        if self._barred.covers(label_id, box.annotator, box.annotation_id):
+            self.withdrawn += 1
+            self.withdrawn_on.add(frame.frame_id)
+            return None
         if label_id in self._seen:
             self._refuse(box, f"the same {_KIND[box.task]} stands twice", at)
             return None
@@ -195,6 +213,8 @@ def _place_of(row: dict[str, Any]) -> tuple[object, ...]:
 
 def _task_of(labels: LabelFile) -> Task:
     """What an image without labels was looked at for: what the others of its file are."""
+    if any(image.every_frame for image in labels.images):
+        return "classification"
     tasks = {box.task for box in labels.boxes}
     return tasks.pop() if len(tasks) == 1 else "detection"
 

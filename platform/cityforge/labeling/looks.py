@@ -26,6 +26,7 @@ from cityforge.labeling.ontology import check_changes, translate
 from cityforge.labeling.pulled import Annotation, Pulled, superseded
 from cityforge.labeling.results import TASK_OF_KIND, labels_of_picture, read_result
 from cityforge.labeling.video import VideoLabels, boxes_of_video, frames_of_clip
+from cityforge.labeling.withdrawn import Withdrawn, read_withdrawn
 from cityforge.tables import LABELS, from_rows
 
 # Index of an annotation, frame id, labels, and whether none of them had to be refused.
@@ -108,7 +109,7 @@ def read_looks(card: Dataset, folder: Path, footage: pa.Table, frames: pa.Table)
     """
     check_changes(card)
     pulled = Pulled(card, folder)
-    reading = _Reading(card, pulled.annotations(), footage, frames)
+    reading = _Reading(card, pulled.annotations(), footage, frames, read_withdrawn(folder))
     for start, results, data in pulled.results():
         reading.take(start, results, data)
     return reading.looks()
@@ -118,9 +119,19 @@ class _Reading:
     """Turns annotations into looks, batch by batch."""
 
     def __init__(
-        self, card: Dataset, rows: list[Annotation], footage: pa.Table, frames: pa.Table
+        self,
+        card: Dataset,
+        rows: list[Annotation],
+        footage: pa.Table,
+        frames: pa.Table,
+        withdrawn: Withdrawn,
     ) -> None:
         self._card = card
+        self._withdrawn = {
+            at
+            for at, row in enumerate(rows)
+            if withdrawn.covers("", row.annotator, row.annotation_id)
+        }
         self._task = TASK_OF_KIND[card.labeling.kind]
         self._of = {name: number for number, name in enumerate(card.class_names)}
         self._old = {name for change in card.ontology_changes for name in change.old}
@@ -143,6 +154,8 @@ class _Reading:
 
     def looks(self) -> Looks:
         for row, newer in sorted(self._superseded.items()):
+            if row in self._withdrawn:
+                continue
             annotation = self._rows[row]
             self._refuse(annotation, "superseded by the same person's later one", newer)
         return Looks(
@@ -168,7 +181,7 @@ class _Reading:
         """Read a batch of results; the first is of annotation `start`."""
         looks: list[Said] = []
         for row, (result, about) in enumerate(zip(results, data, strict=True), start=start):
-            if self._rows[row].skipped or row in self._superseded:
+            if self._rows[row].skipped or row in self._superseded or row in self._withdrawn:
                 continue
             try:
                 looks += self._read(row, result, about)

@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 
 import pyarrow as pa
 
+from cityforge.errors import suggest
 from cityforge.labeling.formats.rows import LabelledImage, Rejected
 
 # A labelled moment and the stored frame nearest to it may differ by this much.
@@ -47,9 +48,11 @@ class FrameFinder:
             frame = StoredFrame(row["frame_id"], row["width"], row["height"])
             self._by_id[frame.frame_id] = frame
             self._moments.setdefault(row["footage_id"], []).append((row["pts_s"], frame))
+        self._names: dict[str, str] = {}  # of footage, by its id
         self._by_whole_name: dict[str, list[str]] = {}
         self._by_name: dict[str, list[str]] = {}
         for row in footage.select(["footage_id", "name"]).to_pylist():
+            self._names[row["footage_id"]] = row["name"]
             self._by_whole_name.setdefault(row["name"], []).append(row["footage_id"])
             for ending in _endings(row["name"]):
                 self._by_name.setdefault(ending, []).append(row["footage_id"])
@@ -69,6 +72,31 @@ class FrameFinder:
             reason = f"{len(footage_ids)} files of that name; give its folder too"
             return Rejected(where=image.where, reason=reason, found=name)
         return self._nearest(footage_ids[0], moment, image)
+
+    def whole(self, image: LabelledImage) -> list[StoredFrame] | Rejected:
+        """Every stored frame of a clip in the order of time, or why there is none.
+
+        A clip is named by the id of its footage, or by its name, whole or the end of it; a file
+        of that name in another folder is another clip.
+        """
+        if image.footage is not None:
+            ids = [image.footage] if image.footage in self._names else []
+            unknown = "a clip that the dataset does not hold; add it with cityforge footage add"
+        else:
+            ids = [
+                each
+                for each in self._footage_named(image.name)
+                if self._names[each] in _endings(image.name)
+                or image.name in _endings(self._names[each])
+            ]
+            unknown = f"no footage of that name ({suggest(image.name, self._names.values())})"
+        if len(ids) != 1:
+            reason = f"{len(ids)} files of that name; give its folder too" if ids else unknown
+            return Rejected(where=image.where, reason=reason, found=image.name)
+        moments = sorted(self._moments.get(ids[0], []), key=lambda each: each[0])
+        if not moments:
+            return Rejected(where=image.where, reason="no frame stored of it", found=image.name)
+        return [frame for _, frame in moments]
 
     def _film_and_moment(self, image: LabelledImage) -> tuple[str, float | Rejected]:
         if image.footage is not None and image.pts_s is not None:

@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from cityforge.labeling.formats.rows import Rejected
+from cityforge.labeling.withdrawn import read_withdrawn
 from cityforge.tables import LABELS, REJECTED, from_rows, read_table, write_table
 
 STUDIO = "label-studio:"  # how the source of a pulled label begins; its project's id follows
@@ -54,13 +55,13 @@ def annotations_path(folder: Path) -> Path:
 
 
 def read_labels(folder: Path) -> pa.Table:
-    """Table LABELS of a dataset; empty when nothing was imported yet."""
-    return _read(labels_path(folder))
+    """Table LABELS of a dataset, without what was withdrawn; empty when nothing was imported."""
+    return _read(folder, labels_path(folder))
 
 
 def read_aside(folder: Path) -> pa.Table:
-    """The labels (table LABELS) that wait behind people's."""
-    return _read(aside_path(folder))
+    """The labels (table LABELS) that wait behind people's, without what was withdrawn."""
+    return _read(folder, aside_path(folder))
 
 
 def read_imported(folder: Path) -> pa.Table:
@@ -69,7 +70,7 @@ def read_imported(folder: Path) -> pa.Table:
     standing = LABELS.empty_table()
     # People's labels are many: they are read only where others stand among them.
     if path.exists() and not pc.all(_of_studio(pq.read_table(path, columns=["source"]))).as_py():
-        standing = read_table(LABELS, path)
+        standing = _read(folder, path)
         standing = standing.filter(pc.invert(_of_studio(standing)))
     aside = read_aside(folder)
     twice = pc.is_in(aside["label_id"], standing["label_id"].combine_chunks())
@@ -86,8 +87,9 @@ def read_from_studio(folder: Path) -> pa.Table:
 def replace_labels(folder: Path, studio: Iterable[pa.Table], imported: pa.Table) -> Stored:
     """Replace all labels; the table before is kept in `labels/history/`.
 
-    Imported labels of a frame on which people's of the same task stand go aside. A run that is
-    killed leaves either the labels before or those after, and none is in neither table.
+    What was withdrawn is left out. Imported labels of a frame on which people's of the same task
+    stand go aside. A run that is killed leaves either the labels before or those after, and none
+    is in neither table.
 
     Args:
         studio: tables LABELS that came from Label Studio, sorted by frame_id and label_id.
@@ -96,9 +98,11 @@ def replace_labels(folder: Path, studio: Iterable[pa.Table], imported: pa.Table)
     path = labels_path(folder)
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}")
+    withdrawn = read_withdrawn(folder)
+    imported = withdrawn.left(imported)
     try:
         with pq.ParquetWriter(beside, LABELS) as writer:
-            places, boxes = _write_studio(writer, studio)
+            places, boxes = _write_studio(writer, map(withdrawn.left, studio))
             behind = pc.is_in(_place(imported), pa.array(sorted(places), pa.string()))
             aside, standing = imported.filter(behind), imported.filter(pc.invert(behind))
             for piece in _pieces([standing.sort_by("label_id")]):
@@ -167,8 +171,10 @@ def list_rejected(folder: Path, source: str, rejected: Iterable[tuple[str, Rejec
         write_table(listed, REJECTED, path)
 
 
-def _read(path: Path) -> pa.Table:
-    return read_table(LABELS, path) if path.exists() else LABELS.empty_table()
+def _read(folder: Path, path: Path) -> pa.Table:
+    if not path.exists():
+        return LABELS.empty_table()
+    return read_withdrawn(folder).left(read_table(LABELS, path))
 
 
 def _of_studio(table: pa.Table) -> pa.ChunkedArray:

@@ -81,18 +81,19 @@ def define_classes(card: Path) -> None:
 def crown(project: Project, make_package: Callable[..., Path]) -> None:
     """Register a package that finds FOUND in every still, and approve it."""
     from cityforge.registry.approval import approve
-    from cityforge.registry.versions import register
+    from cityforge.registry.registering import register
+    from cityforge.registry.site import Site
     from cityforge.settings import Settings
-    from cityforge.training.tracking import experiment_id, tracking_client
+    from cityforge.training.tracking import experiment_id
 
-    settings = Settings(tracking_uri="")
-    client = tracking_client(project, settings)
-    run_id = client.create_run(experiment_id(client, project, settings, ALGORITHM)).info.run_id
+    site = Site(project, Settings(tracking_uri="", one_person=True))
+    experiment = experiment_id(site.client, project, site.settings, ALGORITHM)
+    run_id = site.client.create_run(experiment).info.run_id
     package = make_package(project.root.parent / "made" / "package", ALGORITHM, run_id)
     about: dict[str, Any] = json.loads((package / ABOUT_FILE).read_text(encoding="utf-8"))
     write_about(package, About(**about | {"classes": list(DEFINITIONS)}))
-    register(client, project, ALGORITHM, package, package.parent)
-    approve(client, project, ALGORITHM, None, "王芳", "a test of labelling")
+    register(site, ALGORITHM, package, package.parent, who="王芳")
+    approve(site, ALGORITHM, None, "王芳", "a test of labelling")
 
 
 def draw(path: Path, seed: int) -> Path:

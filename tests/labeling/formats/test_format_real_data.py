@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -13,18 +13,6 @@ from cityforge.labeling.formats import open_images, registry, studio_min
 from cityforge.labeling.formats.rows import LabelFile
 
 pytestmark = pytest.mark.real
-REPOSITORY = Path(__file__).parents[3]
-
-
-def real_data(part: str) -> Path:
-    stated = os.environ.get("CITYFORGE_REAL_DATA")
-    folder = (Path(stated) if stated else REPOSITORY.parent / "shared" / "data") / part
-    if folder.is_dir():
-        return folder
-    message = f"no real data in {folder}: set CITYFORGE_REAL_DATA to the folder that holds it"
-    if os.environ.get("CI"):
-        pytest.fail(message)
-    pytest.skip(message)
 
 
 def lines_with_text(folder: Path) -> int:
@@ -42,7 +30,7 @@ def boxes_by_name(labels: LabelFile) -> list[tuple[object, ...]]:
 @pytest.mark.parametrize(
     ("part", "images", "boxes"), [("street_garbage", 550, 1484), ("highway", 420, 910)]
 )
-def test_yolo_dataset(part: str, images: int, boxes: int) -> None:
+def test_yolo_dataset(real_data: Callable[[str], Path], part: str, images: int, boxes: int) -> None:
     folder = real_data(part)
     labels = registry.read(folder)
     files = {f.relative_to(folder).as_posix() for f in folder.glob("*/images/*.jpg")}
@@ -56,7 +44,7 @@ def test_yolo_dataset(part: str, images: int, boxes: int) -> None:
 
 
 @pytest.mark.parametrize(("part", "images"), [("train", 85), ("valid", 24), ("test", 12)])
-def test_coco_dataset(part: str, images: int) -> None:
+def test_coco_dataset(real_data: Callable[[str], Path], part: str, images: int) -> None:
     folder = real_data("drone_person") / part
     rows = json.loads((folder / "_annotations.coco.json").read_text(encoding="utf-8"))
     labels = registry.read(folder)
@@ -71,7 +59,9 @@ def test_coco_dataset(part: str, images: int) -> None:
 
 
 @pytest.mark.parametrize("format_name", ["studio", "coco", "voc"])
-def test_real_labels_in_another_format(tmp_path: Path, format_name: str) -> None:
+def test_real_labels_in_another_format(
+    real_data: Callable[[str], Path], tmp_path: Path, format_name: str
+) -> None:
     labels = registry.read(real_data("highway"))
     target = tmp_path / ("folder" if format_name == "voc" else "labels.json")
     registry.write(labels, target, format_name)
@@ -90,7 +80,12 @@ def test_real_labels_in_another_format(tmp_path: Path, format_name: str) -> None
     ],
 )
 def test_real_labels_in_other_tools_tables(
-    tmp_path: Path, form: ModuleType, part: str, images: int, boxes: int
+    real_data: Callable[[str], Path],
+    tmp_path: Path,
+    form: ModuleType,
+    part: str,
+    images: int,
+    boxes: int,
 ) -> None:
     labels = registry.read(real_data(part))
     target = tmp_path / ("folder" if form is open_images else "labels.json")

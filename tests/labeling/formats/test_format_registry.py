@@ -17,7 +17,7 @@ from cityforge.labeling.formats.rows import LabelFile, LabelledImage
 def test_formats_are_known() -> None:
     assert list(registry.FORMATS) == [
         "studio", "studio_min", "coco", "voc", "yolo", "cvat_image", "cvat_video", "labelme",
-        "open_images", "imagenet", "mot",
+        "open_images", "imagenet", "mot", "clips",
     ]  # fmt: skip
     assert all(name == known.name for name, known in registry.FORMATS.items())
     assert all(known.description for known in registry.FORMATS.values())

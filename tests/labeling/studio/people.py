@@ -79,3 +79,15 @@ def random_regions(chance: random.Random, most: int = 4) -> list[dict[str, Any]]
         )
         for _ in range(chance.randint(0, most))
     ]  # fmt: skip
+
+
+def log_in(url: str, user: str, password: str) -> httpx.Response:
+    """Send the server's login form as a browser does."""
+    with httpx.Client(base_url=url, trust_env=False) as browser:
+        page = browser.get("/user/login/")
+        sent = {
+            "email": user,
+            "password": password,
+            "csrfmiddlewaretoken": browser.cookies["csrftoken"],
+        }
+        return browser.post(page.url.path, data=sent)

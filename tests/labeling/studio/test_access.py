@@ -8,6 +8,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from people import log_in
 from pydantic import SecretStr
 
 from cityforge.errors import InputError
@@ -19,17 +20,6 @@ from cityforge.labeling.studio.credentials import (
 from cityforge.labeling.studio.environment import studio_folder
 from cityforge.labeling.studio.server import access, files_folder, start, status
 from cityforge.settings import Settings
-
-
-def log_in(url: str, user: str, password: str) -> httpx.Response:
-    with httpx.Client(base_url=url, trust_env=False) as browser:
-        page = browser.get("/user/login/")
-        sent = {
-            "email": user,
-            "password": password,
-            "csrfmiddlewaretoken": browser.cookies["csrftoken"],
-        }
-        return browser.post(page.url.path, data=sent)
 
 
 def test_credentials_that_cannot_be_read_are_none(tmp_path: Path) -> None:

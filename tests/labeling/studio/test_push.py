@@ -205,7 +205,7 @@ def test_an_import_that_is_closed_ends_at_once_or_never(
     tasks = [{"data": {"image": "a"}, "file_upload_id": upload}] * 500
     left = threading.Thread(target=_import, args=(desk, tasks))
     left.start()
-    time.sleep(pause)
+    time.sleep(pause)  # how far its import is when the next push comes
     close_uploads(desk.studio, desk.project.id)
     settled = len(desk.tasks("id"))
     left.join()

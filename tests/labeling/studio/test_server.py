@@ -15,6 +15,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from people import log_in
 
 from cityforge.errors import InputError, ServiceError
 from cityforge.labeling.studio.credentials import (
@@ -23,8 +24,9 @@ from cityforge.labeling.studio.credentials import (
 )
 from cityforge.labeling.studio.database import DATABASE
 from cityforge.labeling.studio.environment import VERSION, studio_folder
-from cityforge.labeling.studio.running import Server, birth_of, keep_server, read_server
+from cityforge.labeling.studio.running import Server, keep_server, read_server
 from cityforge.labeling.studio.server import access, start, status, stop
+from cityforge.provenance import birth_of
 from cityforge.settings import Settings
 
 
@@ -50,17 +52,6 @@ def record(pid: int, birth: str) -> Server:
         url="http://127.0.0.1:1", host="127.0.0.1", port=1, pid=pid, birth=birth,
         version=VERSION, since="2026-01-01T00:00:00+00:00", data="", files="",
     )  # fmt: skip
-
-
-def log_in(url: str, user: str, password: str) -> httpx.Response:
-    with httpx.Client(base_url=url, trust_env=False) as browser:
-        page = browser.get("/user/login/")
-        sent = {
-            "email": user,
-            "password": password,
-            "csrfmiddlewaretoken": browser.cookies["csrftoken"],
-        }
-        return browser.post(page.url.path, data=sent)
 
 
 @pytest.mark.services
@@ -171,7 +162,10 @@ def test_start_that_is_ended_while_it_waits(
 ) -> None:
     """A killed one leaves a server that the next one finds; Ctrl-C takes the server with it."""
     code = (
-        "import sys; from pathlib import Path; from cityforge.settings import load_settings;"
+        "import signal, sys; from pathlib import Path;"
+        # A job in the background of a shell is begun with Ctrl-C ignored.
+        "signal.signal(signal.SIGINT, signal.default_int_handler);"
+        "from cityforge.settings import load_settings;"
         "from cityforge.labeling.studio.server import start;"
         f"start(Path({str(work)!r}), load_settings(), {unused_port()})"
     )
@@ -180,7 +174,7 @@ def test_start_that_is_ended_while_it_waits(
     end = time.monotonic() + 120
     while read_server(work) is None and time.monotonic() < end:
         time.sleep(0.02)
-    time.sleep(1.0)
+    time.sleep(1.0)  # the server is starting, and not ready for long yet
     starter.send_signal(way)
     starter.wait()
     launched = read_server(work)

@@ -65,7 +65,8 @@ def read_rows(path: Path, kind: str) -> Iterator[tuple[int, list[str]]]:
         LabelError: as `read_text`, or the file is no CSV.
     """
     text = read_text(path, kind)
-    csv.field_size_limit(max(csv.field_size_limit(), _LONGEST_CELL))
+    before = csv.field_size_limit()  # of the whole process: others keep theirs
+    csv.field_size_limit(max(before, _LONGEST_CELL))
     reader = csv.reader(StringIO(text, newline=""), strict=True)
     line = 1
     try:
@@ -76,6 +77,8 @@ def read_rows(path: Path, kind: str) -> Iterator[tuple[int, list[str]]]:
     except csv.Error as error:
         where = f"{path} line {line}"
         raise LabelError(f"{kind} as CSV", found=str(error), where=where) from None
+    finally:
+        csv.field_size_limit(before)
 
 
 def write_rows(

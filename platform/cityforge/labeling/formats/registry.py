@@ -8,6 +8,7 @@ from pathlib import Path
 
 from cityforge.errors import LabelError, NameUnknown
 from cityforge.labeling.formats import (
+    clips,
     coco,
     cvat,
     cvat_image,
@@ -114,6 +115,13 @@ FORMATS: dict[str, Format] = {
             reader=mot.read,
             writer=mot.write,
         ),
+        Format(
+            name="clips",
+            description="Classes of whole clips: a folder of clips for each class, or a CSV "
+            "file,class",
+            reader=clips.read,
+            writer=clips.write,
+        ),
     )
 }
 
@@ -169,6 +177,8 @@ def detect(path: Path) -> str:
         return _detect_json(path)
     if path.suffix.lower() == ".csv" and open_images.looks_like_open_images(path):
         return "open_images"
+    if path.suffix.lower() == ".csv" and clips.looks_like_clips(path):
+        return "clips"
     if mot.looks_like_mot(path):
         return "mot"
     raise _unknown("another kind of file", path)
@@ -190,6 +200,8 @@ def _detect_folder(folder: Path) -> str:
         return _detect_json(only_json(folder))
     if imagenet.looks_like_imagenet(folder):
         return "imagenet"
+    if clips.looks_like_clips(folder):
+        return "clips"
     raise _unknown("no label file", folder)
 
 

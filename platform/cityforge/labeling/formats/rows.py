@@ -40,9 +40,10 @@ class LabelledImage:
     name: str
     width: int | None = None  # pixels, where the file states them
     height: int | None = None
-    footage: str | None = None  # name of the film, where the image is a moment of one
+    footage: str | None = None  # name of the film, or its id, where the image is a moment of one
     pts_s: float | None = None
     where: str = ""
+    every_frame: bool = False  # a clip: stands for each stored frame of its footage
 
 
 @dataclass(frozen=True, kw_only=True)

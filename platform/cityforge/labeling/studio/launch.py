@@ -169,7 +169,7 @@ def wait_until_it_answers(
                     return
             except (httpx.HTTPError, ValueError):
                 pass
-            time.sleep(0.2)
+            time.sleep(0.2)  # its log says nothing when it is ready: asked again
     raise _not_started(f"none after {limit_s:.0f} s", log)
 
 

@@ -35,6 +35,7 @@ FAILURES = 3  # of a chunk in a row, before a push gives up
 
 Prefills = Callable[[Sequence[str]], Mapping[str, Prefill]]
 Progress = Callable[[int, int], None]
+Before = Callable[[Sequence[str]], None]
 
 
 @dataclass
@@ -65,6 +66,7 @@ def push(
     *,
     work: Path,
     prefills: Prefills | None = None,
+    before: Before | None = None,
     limit: int | None = None,
     largest: int = LARGEST,
     progress: Progress | None = None,
@@ -77,6 +79,7 @@ def push(
         order: frames to be asked, the first first, each with the reason that people read.
         work: folder of this dataset's state; one push at a time uses it.
         prefills: asked once, for the frames that become tasks.
+        before: told these frames before anyone is shown them; an error it raises ends the push.
         limit: make that many tasks at most.
         largest: tasks of one request, at most.
         progress: told (tasks there, all tasks to make).
@@ -97,6 +100,8 @@ def push(
         asked = missing if limit is None else missing[:limit]
         result.pictures_written += pictures.write(lawful[each] for each in known if each in lawful)
         if asked:
+            if before:
+                before(asked)
             found = prefills(asked) if prefills else {}
             batch = _Batch(asked, lawful, order, found, TaskMaker(card))
             _Import(studio, project.id, listing, pictures, batch, result, largest, progress).run()
@@ -145,6 +150,7 @@ class _Import:
         before = set(self.listing.by_frame())
         try:
             while not self._try():
+                # Back-off, spread so that pushes which failed together do not come together.
                 time.sleep(random.uniform(0.2, 1.0) * self.failures)
             self.listing.refresh()
         except (ServiceError, OSError) as error:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from cityforge.labeling.studio.credentials import write_private
 from cityforge.labeling.studio.environment import studio_folder
+from cityforge.provenance import birth_of
 
 
 @dataclass(frozen=True)
@@ -46,23 +47,6 @@ def keep_server(work: Path, server: Server) -> None:
     write_private(_record(work), json.dumps(asdict(server), ensure_ascii=False, indent=1))
 
 
-def birth_of(pid: int) -> str:
-    """Boot and clock tick at which a process began; "" for one that is gone or only a zombie.
-
-    Field 22 of /proc/PID/stat (proc_pid_stat(5)), which unlike a time of day never moves.
-    """
-    try:
-        after_name = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    except (FileNotFoundError, ProcessLookupError):
-        return ""
-    fields = after_name.rpartition(")")[2].split()
-    threads = int(fields[17])  # its files stay open until the last of them has ended
-    if fields[0] in "ZX" and threads <= 1:
-        return ""
-    boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    return f"{boot} {fields[19]}"
-
-
 def signal_session(server: Server, way: signal.Signals) -> None:
     """Signal the session that was made for a server, if the process is still that very one."""
     if server.is_alive():
@@ -76,7 +60,7 @@ def has_ended(server: Server, patience_s: float) -> bool:
     while server.is_alive():
         if time.monotonic() > end:
             return False
-        time.sleep(0.05)
+        time.sleep(0.05)  # another session's process: it cannot be waited for, only asked
     with contextlib.suppress(ChildProcessError):  # collected, where this process is its parent
         os.waitpid(server.pid, os.WNOHANG)
     return True

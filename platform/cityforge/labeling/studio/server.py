@@ -40,12 +40,12 @@ from cityforge.labeling.studio.launch import (
 )
 from cityforge.labeling.studio.running import (
     Server,
-    birth_of,
     has_ended,
     keep_server,
     read_server,
     signal_session,
 )
+from cityforge.provenance import birth_of
 from cityforge.settings import Settings
 
 PORT = 8080

@@ -1,0 +1,71 @@
+"""Asks a cityforge endpoint: `Client` waits, `AsyncClient` is awaited."""
+
+from cityforge_client.answers import (
+    About,
+    Analysis,
+    Box,
+    ClassScore,
+    Clip,
+    Count,
+    DensityMap,
+    Event,
+    Evidence,
+    Frame,
+    LineTotal,
+    Mark,
+    Picture,
+    Prediction,
+    Skipped,
+    Thanks,
+    Track,
+    TrackedBox,
+)
+from cityforge_client.asynchronous import AsyncClient
+from cityforge_client.client import Client
+from cityforge_client.errors import (
+    AlreadyTold,
+    BadAnswer,
+    BadInput,
+    CityforgeClientError,
+    NotAllowed,
+    OutOfTime,
+    TooManyRequests,
+    Unavailable,
+    UnknownRequest,
+    Unreachable,
+)
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "About",
+    "AlreadyTold",
+    "Analysis",
+    "AsyncClient",
+    "BadAnswer",
+    "BadInput",
+    "Box",
+    "CityforgeClientError",
+    "ClassScore",
+    "Client",
+    "Clip",
+    "Count",
+    "DensityMap",
+    "Event",
+    "Evidence",
+    "Frame",
+    "LineTotal",
+    "Mark",
+    "NotAllowed",
+    "OutOfTime",
+    "Picture",
+    "Prediction",
+    "Skipped",
+    "Thanks",
+    "TooManyRequests",
+    "Track",
+    "TrackedBox",
+    "Unavailable",
+    "UnknownRequest",
+    "Unreachable",
+]
