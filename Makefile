@@ -12,8 +12,10 @@ READY := $(VENV)/.ready
 demo: $(READY)
 	@$(BIN)/cityforge demo
 
+# Two processes at a time: TESTERS=0 runs one test after the other.
+TESTERS ?= 2
 test: $(READY)
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n $(TESTERS) $(ARGS)
 
 lint: $(READY)
 	@$(BIN)/ruff format --check .

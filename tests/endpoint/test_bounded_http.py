@@ -154,6 +154,7 @@ REFUSED: dict[str, tuple[list[bytes], int]] = {
 
 
 @pytest.mark.parametrize("what", REFUSED)
+@pytest.mark.alone
 def test_what_is_no_head_is_refused_as_json(server: Server, what: str) -> None:
     pieces, status = REFUSED[what]
     with server.connect() as connection:
@@ -187,6 +188,7 @@ SILENT: dict[str, tuple[list[bytes], list[int]]] = {
 
 
 @pytest.mark.parametrize("what", SILENT)
+@pytest.mark.alone
 def test_who_keeps_a_connection_for_nothing_loses_it(server: Server, what: str) -> None:
     pieces, right = SILENT[what]
     begun = time.monotonic()

@@ -140,6 +140,7 @@ def other_order(path: Path, bundle: Path) -> None:
 @pytest.mark.parametrize(
     "make", [holes, hole_behind, long_name_in_a_hole, cut_off, squeezed, empty, other_order]
 )
+@pytest.mark.alone
 def test_bombs_and_what_is_no_bundle_are_refused_at_once(
     bundle: Path, tmp_path: Path, make: Callable[[Path, Path], None]
 ) -> None:

@@ -114,6 +114,7 @@ def test_an_expired_token_stops_within_a_second(path: Path) -> None:
     assert tokens.caller(secret) is None
 
 
+@pytest.mark.alone
 def test_a_revoked_token_stops_within_a_second_and_a_new_one_works(path: Path) -> None:
     first, second = make(path, "gate"), make(path, "harbour")
     tokens = Tokens(path)

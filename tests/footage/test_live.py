@@ -16,6 +16,7 @@ from cityforge.footage.live import check_address, open_live
 
 
 @pytest.mark.parametrize("scheme", ["tcp", "http", "rtsp"])
+@pytest.mark.alone
 def test_stream_that_never_starts_is_one_clear_line(tmp_path: Path, scheme: str) -> None:
     begin = time.monotonic()
     with cameras.silent_camera() as server, pytest.raises(ServiceError) as caught:

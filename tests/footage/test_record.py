@@ -140,6 +140,7 @@ def test_stream_that_breaks_off_is_connected_to_again(tmp_path: Path) -> None:
     assert totals.reconnects == 1
 
 
+@pytest.mark.alone
 def test_pauses_grow_until_it_gives_up(tmp_path: Path) -> None:
     reasons: list[str] = []
     begin = time.monotonic()
@@ -154,6 +155,7 @@ def test_pauses_grow_until_it_gives_up(tmp_path: Path) -> None:
     assert 2.9 < time.monotonic() - begin < 4
 
 
+@pytest.mark.alone
 def test_stop_ends_a_recording_and_finishes_its_segment(tmp_path: Path) -> None:
     stop = threading.Event()
     threading.Timer(0.8, stop.set).start()

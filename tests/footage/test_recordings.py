@@ -80,6 +80,7 @@ def test_a_row_says_what_it_says_and_the_options_the_rest() -> None:
     assert completed(row, common) == expected
 
 
+@pytest.mark.alone
 def test_a_long_table_is_held_against_its_files_at_once() -> None:
     names = [f"{number}.jpg" for number in range(100_000)]
     begun = time.monotonic()

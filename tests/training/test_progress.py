@@ -154,6 +154,7 @@ class Recorded(Progress):
     ],
     ids=["epochs", "rare validations and a worker", "minutes"],
 )
+@pytest.mark.alone
 def test_the_time_left_is_right_within_a_quarter_after_the_first_tenth(
     tmp_path: Path, changes: dict[str, Any], clock: Any
 ) -> None:

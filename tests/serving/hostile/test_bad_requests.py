@@ -173,6 +173,7 @@ def test_requests_in_a_row_are_answered_in_a_row(endpoint: Running) -> None:
     assert statuses(endpoint.address, [one * 5 + last], ends=False) == [200] * 6
 
 
+@pytest.mark.alone
 def test_too_much_is_refused_before_it_is_sent(endpoint: Running) -> None:
     begin = head(endpoint.address, FORM, f"Content-Length: {65 << 20}", "Expect: 100-continue")
     begun = time.monotonic()
@@ -264,6 +265,7 @@ def test_a_question_that_is_none_is_refused(endpoint: Running, path: str, right:
     refuse_another_answer(endpoint.address)
 
 
+@pytest.mark.alone
 def test_who_sends_a_byte_a_second_costs_nobody_else(endpoint: Running) -> None:
     """Heads and bodies that never come to an end are given up after some seconds."""
     begin = head(endpoint.address, FORM, "Content-Length: 100000")
@@ -300,6 +302,7 @@ def test_who_sends_a_byte_a_second_costs_nobody_else(endpoint: Running) -> None:
     assert max(given.values()) < 35
 
 
+@pytest.mark.alone
 def test_clients_that_are_killed_leave_nothing_behind(endpoint: Running) -> None:
     whole = sent(endpoint.address, part(slow()) * 4 + b"--b--\r\n", FORM)
     for cut in (10, 100, 300, len(whole) // 2, len(whole) - 3, len(whole)):

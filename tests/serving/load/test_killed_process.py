@@ -13,7 +13,7 @@ from served_process import Running, lives, running, wait_until_it_answers
 from serving_load import under_load, upload
 from signed_site import signed_site
 
-pytestmark = [pytest.mark.services, pytest.mark.slow]
+pytestmark = [pytest.mark.services, pytest.mark.slow, pytest.mark.alone]
 UNDER_WAY = 8
 # 5 s of a machine that does nothing else; a test's machine does.
 BACK_S = 15.0

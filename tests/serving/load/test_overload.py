@@ -11,7 +11,7 @@ from served_process import Running
 from serving_limits import ACCEPTED_TIMES, NORMAL_IN_S
 from serving_load import closed, paced, upload
 
-pytestmark = [pytest.mark.services, pytest.mark.slow]
+pytestmark = [pytest.mark.services, pytest.mark.slow, pytest.mark.alone]
 # What is promised, times what a test's machine that does other things, too, is allowed.
 ACCEPTED = 4 * ACCEPTED_TIMES
 NORMAL_AFTER_S = 4 * NORMAL_IN_S

@@ -7,7 +7,7 @@ from sent_pictures import quick
 from served_process import Running
 from serving_load import closed, upload
 
-pytestmark = [pytest.mark.services, pytest.mark.slow]
+pytestmark = [pytest.mark.services, pytest.mark.slow, pytest.mark.alone]
 
 
 def test_memory_stays_where_it_was(endpoint: Running) -> None:

@@ -16,7 +16,7 @@ from signed_site import Site
 
 from cityforge.inference.package import package_digest
 
-pytestmark = [pytest.mark.services, pytest.mark.slow]
+pytestmark = [pytest.mark.services, pytest.mark.slow, pytest.mark.alone]
 TIMES = 20
 SAID = re.compile(
     rb'"digest": ?"([0-9a-f]{64})".*?"request_id": ?"([0-9a-f]{16})-.*?"score": ?([0-9.]+)'
