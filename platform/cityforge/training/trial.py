@@ -244,6 +244,7 @@ def _run_of(search: Search, study: Any, trial: Any, picked: Mapping[str, Any]) -
         search.project, search.settings, card, f"trial {trial.number}", tags,
         parent=study.user_attrs.get(RUN),
     )  # fmt: skip
+    trial.set_user_attr(RUN, run.run_id)
     run.params(
         {
             **picked,
@@ -255,7 +256,6 @@ def _run_of(search: Search, study: Any, trial: Any, picked: Mapping[str, Any]) -
             "data": _input_of(search, picked).model_dump(mode="json"),
         }
     )
-    trial.set_user_attr(RUN, run.run_id)
     return run
 
 

@@ -34,7 +34,7 @@ from cityforge.training.study import (
     refuse_without_result,
     standing,
 )
-from cityforge.training.tracking import Run, open_run
+from cityforge.training.tracking import TAG_PARENT, Run, open_run
 from cityforge.training.trial import judge, search_of
 from cityforge.training.workers import WORKER, Loop, run_workers, share_of_cores, work_on
 
@@ -170,22 +170,32 @@ def _tracked(
 
 
 def _close_cut_short(run: Run, study: Any) -> None:
-    """Runs of trials whose workers were killed are not under way for ever."""
-    for trial in study.get_trials(deepcopy=False):
-        noted = trial.user_attrs
-        lost = trial.state.name == "RUNNING" and OWNER in noted and has_died(noted[OWNER])
-        over = lost or trial.state.name == "FAIL"
-        if over and RUN in noted and _is_open(run.client, noted[RUN]):
-            Run(run.client, noted[RUN]).finish("KILLED")
+    """Runs of trials whose workers were killed are not under way for ever.
+
+    They are found by their tags: a worker may be killed before its trial knows its run.
+    """
+    trials = {str(each.number): each for each in study.get_trials(deepcopy=False)}
+    for nested in _open_runs(run):
+        trial = trials.get(nested.data.tags.get("cityforge.trial", ""))
+        if trial and (trial.state.name == "FAIL" or _was_cut_off(trial)):
+            Run(run.client, nested.info.run_id).finish("KILLED")
 
 
-def _is_open(client: Any, run_id: str) -> bool:
+def _was_cut_off(trial: Any) -> bool:
+    owner = trial.user_attrs.get(OWNER)
+    return trial.state.name == "RUNNING" and bool(owner) and has_died(owner)
+
+
+def _open_runs(run: Run) -> list[Any]:
+    """Runs nested in this one that are under way."""
     from mlflow.exceptions import MlflowException
 
+    asked = f"tags.`{TAG_PARENT}` = '{run.run_id}' and attributes.status = 'RUNNING'"
     try:
-        return bool(client.get_run(run_id).info.status == "RUNNING")
-    except MlflowException:  # deleted, or the server is away
-        return False
+        experiment = run.client.get_run(run.run_id).info.experiment_id
+        return list(run.client.search_runs([experiment], asked))
+    except MlflowException:  # the server is away
+        return []
 
 
 def _written(card: Algorithm, study: Any, points: list[Point], out: Path) -> dict[str, Any]:

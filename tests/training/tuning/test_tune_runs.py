@@ -16,6 +16,8 @@ from cityforge.cards.algorithm import Algorithm
 from cityforge.cards.yaml_files import check
 from cityforge.errors import DataError
 from cityforge.training.results import read_best
+from cityforge.training.storage import open_storage, storage_url
+from cityforge.training.tracking import open_run
 
 # A network for which 192 pixels are too many: what it asks for then no machine has.
 LARGE = """
@@ -177,3 +179,25 @@ def test_a_search_that_is_stopped_says_so(streets: Streets, workers: int) -> Non
     assert states.pop("tune") == "KILLED"
     assert states and "RUNNING" not in states.values(), states
     assert workers == 2 or set(states.values()) == {"KILLED"}
+
+
+def test_a_run_that_its_trial_did_not_get_to_know_is_closed(streets: Streets) -> None:
+    """As by a kill between the two writes: the run is open, the trial knows of none."""
+    import optuna
+
+    streets.tune(trials=1)
+    parent = runs_of(streets)["tune"]
+    url = storage_url(streets.project, streets.settings)
+    name = parent.data.tags["cityforge.study"]
+    study = optuna.load_study(study_name=name, storage=open_storage(url))
+    number = study.ask().number
+    study.tell(number, state=optuna.trial.TrialState.FAIL)
+    tags = {"study": name, "trial": number}
+    left = open_run(
+        streets.project, streets.settings, check(Algorithm, CARD, Path("card")), "left", tags,
+        parent=parent.info.run_id,
+    )  # fmt: skip
+    streets.tune(trials=2)
+    status = client_of(streets).get_run(left.run_id).info.status
+    assert status == "KILLED"
+    assert runs_of(streets)["tune"].info.status == "FINISHED"
