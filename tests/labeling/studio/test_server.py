@@ -234,32 +234,35 @@ def test_recycled_process_number_is_never_ended(work: Path) -> None:
         other.wait()
 
 
+# The parent of a server: what ended it is its to know, and nobody else's here.
+PARENT = """
+import subprocess, sys
+child = subprocess.Popen(["sh", "-c", sys.argv[1]], start_new_session=True)
+print(child.wait())
+"""
+
+
 @pytest.mark.parametrize(
     ("command", "ended_by"),
     [
-        ("exec sleep 60", signal.SIGTERM),
-        ("trap '' TERM; echo ready; while true; do sleep 0.1; done", signal.SIGKILL),
+        ("echo $$; exec sleep 60", signal.SIGTERM),
+        ("trap '' TERM; echo $$; while true; do sleep 0.1; done", signal.SIGKILL),
     ],
 )
 def test_stop_asks_first_and_kills_after(
     command: str, ended_by: signal.Signals, work: Path
 ) -> None:
-    process = subprocess.Popen(
-        ["sh", "-c", f"echo ready; {command}"], start_new_session=True, stdout=subprocess.PIPE
+    parent = subprocess.Popen(
+        [sys.executable, "-c", PARENT, command], stdout=subprocess.PIPE, text=True
     )
-    assert process.stdout
-    assert process.stdout.readline() == b"ready\n"
-    if ended_by is signal.SIGKILL:
-        assert process.stdout.readline() == b"ready\n"
-    keep_server(work, record(process.pid, birth_of(process.pid)))
-    waiter = threading.Thread(target=process.wait)
-    waiter.start()
+    assert parent.stdout
+    pid = int(parent.stdout.readline())
+    keep_server(work, record(pid, birth_of(pid)))
     started = time.monotonic()
     assert stop(work, grace_s=0.5) is not None
     assert (time.monotonic() - started > 0.5) == (ended_by is signal.SIGKILL)
-    waiter.join()
-    process.stdout.close()
-    assert process.returncode == -ended_by
+    told, _ = parent.communicate(timeout=10)
+    assert told.strip() == str(-ended_by)
 
 
 def test_record_of_another_shape_is_no_server(work: Path) -> None:
