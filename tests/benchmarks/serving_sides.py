@@ -43,7 +43,7 @@ class Side:
 
     def compute(self) -> list[psutil.Process]:
         """The processes that answer pictures and clips."""
-        return [each for each in self.family() if "cityforge.endpoint.worker" in each.cmdline()]
+        return [each for each in self.family() if "cityforge.endpoint.worker" in _words(each)]
 
     def front(self) -> psutil.Process:
         """The process that has the port: the parent of the compute processes."""
@@ -76,6 +76,14 @@ class Side:
                 status = int(labels.partition('status="')[2].partition('"')[0])
                 found[status] = found.get(status, 0) + int(float(value))
         return found
+
+
+def _words(process: psutil.Process) -> list[str]:
+    """What it was started with; nothing where it ended meanwhile."""
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
 
 
 @contextmanager
