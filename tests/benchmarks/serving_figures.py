@@ -140,9 +140,9 @@ def steady(what: Measured) -> list[Figure]:
     with ours(what.root, what.algorithm, what.log("steady")) as side:
         requests = what.requests(side)
         first = closed(side.address, requests, 4, count=1000)
-        early = side.rss_mb()
+        early = side.rss() / 1e6
         rest = closed(side.address, requests, 4, count=what.steady - 1000)
-        late = side.rss_mb()
+        late = side.rss() / 1e6
     failed = sum(
         count for seen in (first, rest) for status, count in seen.counts().items() if status != 200
     )

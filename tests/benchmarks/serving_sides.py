@@ -21,6 +21,7 @@ from typing import Any
 
 import httpx
 import psutil
+from serving_family import Family
 
 HERE = Path(__file__).resolve().parent
 COMMAND = str(Path(sys.executable).parent / "cityforge")
@@ -30,29 +31,10 @@ READY_S = 180.0
 
 
 @dataclass(frozen=True)
-class Side:
-    """A server that runs."""
+class Side(Family):
+    """A server that runs, and the token for it."""
 
-    address: str
-    process: subprocess.Popen[bytes]
     token: str = ""
-
-    def family(self) -> list[psutil.Process]:
-        top = psutil.Process(self.process.pid)
-        return [top, *top.children(recursive=True)]
-
-    def compute(self) -> list[psutil.Process]:
-        """The processes that answer pictures and clips."""
-        return [each for each in self.family() if "cityforge.endpoint.worker" in _words(each)]
-
-    def front(self) -> psutil.Process:
-        """The process that has the port: the parent of the compute processes."""
-        found = self.compute()[0].parent()
-        assert found is not None
-        return found
-
-    def rss_mb(self) -> float:
-        return sum(each.memory_info().rss for each in self.family()) / 1e6
 
     def rest(self) -> None:
         """Stop all its processes where they are: what is idle must not cost the others."""
@@ -65,25 +47,6 @@ class Side:
 
     def headers(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {self.token}"} if self.token else {}
-
-    def counted(self) -> dict[int, int]:
-        """Answers of /predict by status, as its own metrics say."""
-        page = httpx.get(f"{self.address}/metrics", headers=self.headers(), timeout=60).text
-        found: dict[int, int] = {}
-        for line in page.splitlines():
-            if line.startswith("cityforge_requests_total{") and 'route="/predict"' in line:
-                labels, _, value = line.rpartition(" ")
-                status = int(labels.partition('status="')[2].partition('"')[0])
-                found[status] = found.get(status, 0) + int(float(value))
-        return found
-
-
-def _words(process: psutil.Process) -> list[str]:
-    """What it was started with; nothing where it ended meanwhile."""
-    try:
-        return process.cmdline()
-    except psutil.Error:
-        return []
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parents[1] / "load"))
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
 from sent_pictures import refuse_another_answer
 from served_process import Running, running

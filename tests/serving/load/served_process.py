@@ -15,6 +15,7 @@ from pathlib import Path
 
 import httpx
 import psutil
+from serving_family import Family
 from signed_site import Site
 
 from cityforge.cli.serving import Asked, serve_command
@@ -26,46 +27,14 @@ READY_S, ENDED_S = 60.0, 40.0
 
 
 @dataclass(frozen=True)
-class Running:
+class Running(Family):
     """An endpoint that answers at `address`; `pointer` says with which release.
 
     The address has the token in it, as `http://NAME:TOKEN@HOST:PORT`: httpx sends it by itself.
     """
 
-    address: str
-    process: subprocess.Popen[bytes]
     pointer: Path
     log: Path
-
-    def family(self) -> list[psutil.Process]:
-        """Its processes, the first one included."""
-        top = psutil.Process(self.process.pid)
-        return [top, *top.children(recursive=True)]
-
-    def compute(self) -> list[psutil.Process]:
-        """The processes that answer pictures and clips."""
-        return [each for each in self.family() if "cityforge.endpoint.worker" in _words(each)]
-
-    def front(self) -> psutil.Process:
-        """The process that has the port: the parent of the compute processes."""
-        found = self.compute()[0].parent()
-        assert found is not None
-        return found
-
-    def rss(self) -> int:
-        """Bytes in memory of all its processes."""
-        return sum(_rss(each) for each in self.family())
-
-    def counted(self) -> dict[int, int]:
-        """How many answers /predict gave by status, as its own metrics say."""
-        page = httpx.get(f"{self.address}/metrics", timeout=20).text
-        found: dict[int, int] = {}
-        for line in page.splitlines():
-            if line.startswith("cityforge_requests_total{") and 'route="/predict"' in line:
-                labels, _, value = line.rpartition(" ")
-                status = int(labels.partition('status="')[2].partition('"')[0])
-                found[status] = found.get(status, 0) + int(float(value))
-        return found
 
     def publish(self, site: Site, folder: Path) -> None:
         """Ask it to answer with another release."""
@@ -140,17 +109,3 @@ def lives(process: psutil.Process) -> bool:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.Error:
         return False
-
-
-def _words(process: psutil.Process) -> list[str]:
-    try:
-        return list(process.cmdline())
-    except psutil.Error:
-        return []
-
-
-def _rss(process: psutil.Process) -> int:
-    try:
-        return int(process.memory_info().rss)
-    except psutil.Error:
-        return 0
